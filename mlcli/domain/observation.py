@@ -1,0 +1,89 @@
+"""What looking at a run's compute told, and the one pure function that turns it into a state."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from mlcli.domain.run import Event, ExitRecord
+from mlcli.domain.state import Reason, State
+
+LOST_GRACE_S = 30.0
+
+
+class Sight(str, Enum):
+    """What was seen of the job on its compute."""
+
+    QUEUED = "queued"
+    STARTING = "starting"
+    RUNNING = "running"
+    EXITED = "exited"
+    GONE = "gone"
+    ABSENT = "absent"
+    NO_ANSWER = "no_answer"
+
+
+@dataclass(frozen=True)
+class Observation:
+    """One look at one run.
+
+    ``EXITED`` carries the exit record. ``GONE``: the process that owned the run is known to be dead and left no exit
+    record (read before and after asking). ``ABSENT``: the far system does not know the job (yet, or any more).
+    ``NO_ANSWER``: nothing was learnt. ``evidence`` is a sentence for a person.
+    """
+
+    sight: Sight
+    exit: ExitRecord | None = None
+    started_at: float | None = None
+    evidence: str = ""
+
+
+def reconcile(state: State, since: float, observation: Observation, now: float) -> Event | None:
+    """What the run has become, or None when it stays as it is.
+
+    ``since``: when the run entered ``state``. No answer changes nothing. Absent never means success: without an exit
+    record, and after a grace period, it is Failed, reason ``lost``.
+    """
+    if state.is_end:
+        return None
+    event = _seen(state, since, observation, now)
+    if event is None or not state.may_become(event.state):
+        return None
+    return event
+
+
+def _seen(state: State, since: float, observation: Observation, now: float) -> Event | None:
+    sight = observation.sight
+    if sight is Sight.EXITED and observation.exit is not None:
+        return ended(observation.exit)
+    if sight is Sight.GONE or (sight is Sight.ABSENT and now - since >= LOST_GRACE_S):
+        return Event(Reason.LOST, now, observation.evidence or "the job is gone and left no exit record")
+    if state is State.CANCEL_REQUESTED:
+        return None
+    if sight is Sight.QUEUED:
+        return Event(Reason.QUEUED, now, observation.evidence)
+    if sight is Sight.STARTING:
+        return Event(Reason.STARTING, now, observation.evidence)
+    if sight is Sight.RUNNING:
+        return Event(Reason.RUNNING, now, observation.evidence, started_at=observation.started_at)
+    return None
+
+
+def ended(record: ExitRecord) -> Event:
+    """The end that an exit record means: Completed when, and only when, the command exited 0 by itself."""
+    reason, message = _end(record)
+    return Event(reason, record.ended_at, record.message or message, record.code, record.started_at)
+
+
+def _end(record: ExitRecord) -> tuple[Reason, str]:
+    if record.cause == "canceled":
+        return Reason.CANCELED_BY_USER, "cancelled"
+    if record.cause == "time_limit":
+        return Reason.TIME_LIMIT, "the time limit was reached"
+    if record.cause == "not_started" or record.code is None:
+        return Reason.COMMAND_NOT_STARTED, "the command could not be started"
+    if record.signal is not None:
+        return Reason.KILLED_BY_SIGNAL, f"the command was killed by signal {record.signal}"
+    if record.code != 0:
+        return Reason.COMMAND_FAILED, f"the command exited with code {record.code}"
+    return Reason.COMPLETED, ""

@@ -1,0 +1,91 @@
+"""The plan of a run: everything that will be done, decided before anything is sent. ``--dry-run`` prints it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from mlcli.domain.job import EnvironmentSpec, Resources
+
+
+@dataclass(frozen=True)
+class CodePlan:
+    """The folder to snapshot, and what the snapshot will hold (bytes)."""
+
+    folder: str
+    files: int
+    size: int
+
+
+@dataclass(frozen=True)
+class EnvironmentPlan:
+    """Which builder makes the environment from what. ``fingerprint`` is the cache key (None: nothing to build);
+    ``cached`` whether it is there already."""
+
+    builder: str
+    spec: EnvironmentSpec
+    fingerprint: str | None
+    cached: bool
+    description: str
+
+
+@dataclass(frozen=True)
+class InputPlan:
+    """Where an input comes from and where the job finds it.
+
+    ``kind``: ``literal``, ``local`` or ``http``. ``action``: ``value``, ``link``, ``path``, ``copy`` or ``fetch``.
+    ``value``: what ``${{inputs.x}}`` becomes, an absolute path on the target or the literal as text.
+    """
+
+    name: str
+    kind: str
+    action: str
+    source: str
+    value: str
+    mode: str | None = None
+    type: str | None = None
+
+
+@dataclass(frozen=True)
+class OutputPlan:
+    """Where the job writes a named output: ``value`` is an absolute path on the target."""
+
+    name: str
+    value: str
+    type: str = "uri_folder"
+    mode: str = "rw_mount"
+    asset_name: str | None = None
+    asset_version: str | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One run, resolved. ``run_folder`` and ``working_directory`` are absolute paths on the target.
+
+    ``command`` is the shell text with every reference replaced and quoted. ``environment_variables`` are the job's own
+    and the ones that Azure ML sets (``AZUREML_RUN_ID``, ``AZURE_ML_INPUT_x``, ...). ``timeout_s``: seconds or None.
+    ``notices``: sentences that the person sees and that are kept with the run.
+    """
+
+    run: str
+    experiment_name: str
+    compute: str
+    backend: str
+    run_folder: str
+    working_directory: str
+    command: str
+    environment: EnvironmentPlan
+    code: CodePlan | None = None
+    environment_variables: Mapping[str, str] = field(default_factory=dict)
+    inputs: tuple[InputPlan, ...] = ()
+    outputs: tuple[OutputPlan, ...] = ()
+    resources: Resources = field(default_factory=Resources)
+    timeout_s: float | None = None
+    notices: tuple[str, ...] = ()
+
+    @property
+    def needs_preparation(self) -> bool:
+        """Whether something slow (a build, a download) stands before the command, so that a detached supervisor is
+        worth its start."""
+        to_build = self.environment.fingerprint is not None and not self.environment.cached
+        return to_build or any(entry.action in {"fetch", "copy"} for entry in self.inputs)

@@ -1,0 +1,114 @@
+"""States and reasons of a run: Azure ML's public words, a transition table, and a total map from reason to state.
+
+Source of the words: the service's run history statuses (``job show --query status``). The moves between them are ours:
+ends absorb, a cancelled run passes CancelRequested, and a run never goes backwards.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+
+class State(str, Enum):
+    """What ``status`` says of a run."""
+
+    NOT_STARTED = "NotStarted"
+    PREPARING = "Preparing"
+    PROVISIONING = "Provisioning"
+    QUEUED = "Queued"
+    STARTING = "Starting"
+    RUNNING = "Running"
+    FINALIZING = "Finalizing"
+    CANCEL_REQUESTED = "CancelRequested"
+    COMPLETED = "Completed"
+    FAILED = "Failed"
+    CANCELED = "Canceled"
+    NOT_RESPONDING = "NotResponding"
+
+    def __str__(self) -> str:
+        return self.value
+
+    @property
+    def is_end(self) -> bool:
+        """Whether nothing more can happen to the run."""
+        return self in ENDS
+
+    def may_become(self, other: State) -> bool:
+        """Whether a run in this state may move to ``other`` (never to itself)."""
+        return other in TRANSITIONS[self]
+
+
+ENDS = frozenset({State.COMPLETED, State.FAILED, State.CANCELED, State.NOT_RESPONDING})
+
+_ORDER = (
+    State.NOT_STARTED,
+    State.PREPARING,
+    State.PROVISIONING,
+    State.QUEUED,
+    State.STARTING,
+    State.RUNNING,
+    State.FINALIZING,
+)
+
+
+def _transitions() -> dict[State, frozenset[State]]:
+    table = {end: frozenset[State]() for end in ENDS}
+    for position, state in enumerate(_ORDER):
+        table[state] = frozenset(_ORDER[position + 1 :]) | {State.CANCEL_REQUESTED} | ENDS
+    # A cancel that comes too late does not rewrite what the command did: every end is still open.
+    table[State.CANCEL_REQUESTED] = ENDS
+    return table
+
+
+TRANSITIONS = _transitions()
+
+
+class Reason(str, Enum):
+    """Why a run is in its state. ``Reason.X.state`` is total: a reason means one state and no other."""
+
+    SUBMITTED = "submitted"
+    PREPARING = "preparing"
+    PROVISIONING = "provisioning"
+    QUEUED = "queued"
+    STARTING = "starting"
+    RUNNING = "running"
+    FINALIZING = "finalizing"
+    CANCEL_REQUESTED = "cancel_requested"
+    COMPLETED = "completed"
+    COMMAND_FAILED = "command_failed"
+    KILLED_BY_SIGNAL = "killed_by_signal"
+    COMMAND_NOT_STARTED = "command_not_started"
+    PREPARATION_FAILED = "preparation_failed"
+    SUBMIT_FAILED = "submit_failed"
+    LOST = "lost"
+    CANCELED_BY_USER = "canceled_by_user"
+    TIME_LIMIT = "time_limit"
+    UNREACHABLE = "unreachable"
+
+    @property
+    def state(self) -> State:
+        """The state that this reason means."""
+        return _STATE_OF[self]
+
+
+_STATE_OF = {
+    Reason.SUBMITTED: State.NOT_STARTED,
+    Reason.PREPARING: State.PREPARING,
+    Reason.PROVISIONING: State.PROVISIONING,
+    Reason.QUEUED: State.QUEUED,
+    Reason.STARTING: State.STARTING,
+    Reason.RUNNING: State.RUNNING,
+    Reason.FINALIZING: State.FINALIZING,
+    Reason.CANCEL_REQUESTED: State.CANCEL_REQUESTED,
+    Reason.COMPLETED: State.COMPLETED,
+    Reason.COMMAND_FAILED: State.FAILED,
+    Reason.KILLED_BY_SIGNAL: State.FAILED,
+    Reason.COMMAND_NOT_STARTED: State.FAILED,
+    Reason.PREPARATION_FAILED: State.FAILED,
+    Reason.SUBMIT_FAILED: State.FAILED,
+    Reason.LOST: State.FAILED,
+    Reason.CANCELED_BY_USER: State.CANCELED,
+    # Azure ML: "once this limit is reached, the system cancels the job".
+    Reason.TIME_LIMIT: State.CANCELED,
+    Reason.UNREACHABLE: State.NOT_RESPONDING,
+}

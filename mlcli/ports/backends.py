@@ -1,0 +1,115 @@
+"""Backend: the outer contract of everything that can run a job."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Union
+
+from mlcli.domain.job import CommandJob
+from mlcli.domain.observation import Observation
+from mlcli.domain.plan import Plan
+from mlcli.ports.environments import Activation
+
+if TYPE_CHECKING:
+    from mlcli.ports.stores import SnapshotStore
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What a backend can honour; what a job asks beyond it is refused when it is planned."""
+
+    containers: bool = False
+    max_instance_count: int = 1
+    distributions: frozenset[str] = frozenset()
+    time_limit: bool = True
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """The job is there. ``native_id`` finds it again."""
+
+    native_id: str
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """The job is not there and will not be: why, in the system's words."""
+
+    message: str
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """No answer: the job may or may not be there; to be observed, never blindly submitted again."""
+
+    message: str
+
+
+Submission = Union[Submitted, Rejected, Unknown]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A plan whose slow parts are done: environment built, inputs in place, snapshot stored (``snapshot`` digest).
+
+    ``secrets``: environment variables that must not be written anywhere but the agent's own launch file.
+    """
+
+    plan: Plan
+    activation: Activation
+    snapshot: str | None = None
+    secrets: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RunHandle:
+    """How a backend finds a run again: its name, its folder on the target, and the native id once submitted."""
+
+    name: str
+    run_folder: str
+    native_id: str | None = None
+
+
+class Backend(ABC):
+    """Runs jobs somewhere. All methods may raise TransportError; nothing here knows of stores' indexes."""
+
+    name: str
+
+    @abstractmethod
+    def capabilities(self) -> Capabilities:
+        """What it can honour. Pure."""
+
+    @abstractmethod
+    def check(self, job: CommandJob) -> tuple[str, ...]:
+        """Refuse (UnsupportedError) what cannot be honoured; the notices for what is honoured differently. Pure."""
+
+    @abstractmethod
+    def submit(self, prepared: Prepared, snapshots: SnapshotStore) -> Submission:
+        """Start or queue exactly this plan. Idempotent on the run's name: a second call finds the first one's job."""
+
+    @abstractmethod
+    def observe(self, runs: Sequence[RunHandle]) -> Mapping[str, Observation]:
+        """Look at many at once (one round trip): an observation for every name."""
+
+    @abstractmethod
+    def cancel(self, run: RunHandle) -> None:
+        """Ask for the end: TERM to every process, KILL after a grace period. Idempotent; returns at once. Also
+        ends what a lost run has left running."""
+
+    @abstractmethod
+    def read(self, run: RunHandle, path: str, offset: int = 0, limit: int | None = None) -> bytes | None:
+        """Bytes of a file below the run folder (``user_logs/std_log.txt``) from an offset; None when not there."""
+
+    @abstractmethod
+    def list_files(self, run: RunHandle, folder: str = ".") -> Mapping[str, int]:
+        """Files below a folder of the run folder: relative path -> size in bytes. Empty when there is no such folder."""
+
+    @abstractmethod
+    def fetch(self, run: RunHandle, path: str, target: Path, progress: Callable[[str, int], None] | None = None) -> None:
+        """Copy a file or folder below the run folder to this machine, complete or with an error."""
+
+    def close(self) -> None:  # noqa: B027  (nothing to close is the common case)
+        """Let go of connections. Idempotent."""

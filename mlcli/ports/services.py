@@ -1,0 +1,67 @@
+"""What an operation is given to work with: the workspace, seen from below."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from mlcli.domain.job import EnvironmentSpec
+from mlcli.domain.settings import Settings
+from mlcli.ports.backends import Backend
+from mlcli.ports.environments import EnvironmentBuilder
+from mlcli.ports.stores import DownloadCache, RunStore, SnapshotStore
+
+
+class Services(Protocol):
+    """Stores, and implementations by name. ``workspace.Workspace`` is the one that is real."""
+
+    @property
+    def name(self) -> str:
+        """The workspace's name."""
+        ...
+
+    @property
+    def root(self) -> Path:
+        """The workspace's folder."""
+        ...
+
+    @property
+    def settings(self) -> Settings:
+        """The settings in force."""
+        ...
+
+    @property
+    def runs(self) -> RunStore:
+        """The runs."""
+        ...
+
+    @property
+    def snapshots(self) -> SnapshotStore:
+        """The code snapshots."""
+        ...
+
+    @property
+    def downloads(self) -> DownloadCache:
+        """Files from the web."""
+        ...
+
+    def backend(self, name: str) -> Backend:
+        """The backend of that registered name."""
+        ...
+
+    def backend_of_compute(self, compute: str) -> str:
+        """The registered backend name that serves a compute. Raises NotFoundError for a compute that does not exist."""
+        ...
+
+    def environment_builder(self, spec: EnvironmentSpec) -> EnvironmentBuilder:
+        """The builder that accepts this environment. Raises UnsupportedError when none does."""
+        ...
+
+    def environment_builders(self) -> Sequence[EnvironmentBuilder]:
+        """All of them."""
+        ...
+
+    def supervise(self, run: str) -> None:
+        """Start the detached supervisor that carries this run on."""
+        ...

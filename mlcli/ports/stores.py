@@ -1,0 +1,153 @@
+"""The stores: runs (folders are the truth, an index finds them) and snapshots (content addressed)."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mlcli.domain.run import Event, Lease, Run, RunChanges, RunFilter
+
+
+class RunStore(ABC):
+    """Every run of a workspace. Raises StoreError when the disk refuses, NotFoundError for a name that is not there.
+
+    The folder is written first, then the index row; whatever is in the index can be rebuilt from the folders. Every
+    write is one transaction; ends absorb: an event that the state does not allow is dropped, never an error.
+    """
+
+    @abstractmethod
+    def create(self, run: Run, documents: Mapping[str, Any]) -> Path:
+        """Make the run's folder and index row; answers the folder. ``documents``: file name -> JSON value, kept in the
+        folder (``job.json``, ``plan.json``). Raises NameTakenError."""
+
+    @abstractmethod
+    def get(self, name: str) -> Run:
+        """One run. Raises NotFoundError with the nearest names."""
+
+    @abstractmethod
+    def list(self, which: RunFilter) -> Sequence[Run]:
+        """Runs, newest first."""
+
+    @abstractmethod
+    def folder(self, name: str) -> Path:
+        """The run's folder (whether or not it exists). Pure."""
+
+    @abstractmethod
+    def document(self, name: str, file: str) -> Any:
+        """A JSON document of the run's folder, None when it has none of that name."""
+
+    @abstractmethod
+    def write_document(self, name: str, file: str, value: Any) -> None:
+        """Replace a JSON document of the run's folder atomically."""
+
+    @abstractmethod
+    def append(self, name: str, event: Event, lease: Lease | None = None) -> Run:
+        """Move the run where its state allows it (else leave it), and answer what it now is. With a ``lease`` the write
+        happens only while that lease is held (else StoreError)."""
+
+    @abstractmethod
+    def events(self, name: str) -> Sequence[Event]:
+        """Every move of the run, oldest first."""
+
+    @abstractmethod
+    def update(self, name: str, changes: RunChanges) -> Run:
+        """Change what a person may change."""
+
+    @abstractmethod
+    def claim(self, name: str, ttl_s: float = 60.0) -> Lease | None:
+        """Become the run's one writer, or None while another live process is. A dead owner's lease is free at once."""
+
+    @abstractmethod
+    def renew(self, lease: Lease, ttl_s: float = 60.0) -> Lease:
+        """Hold it longer. Raises StoreError when it was lost."""
+
+    @abstractmethod
+    def release(self, lease: Lease) -> None:
+        """Let it go. Idempotent."""
+
+    @abstractmethod
+    def unattended(self) -> Sequence[Run]:
+        """Runs that wait for a supervisor (not yet submitted to their backend) and whose lease nobody alive holds."""
+
+    @abstractmethod
+    def delete(self, name: str) -> int:
+        """Remove folder and row; the number of bytes freed. The folder goes first under another name, so that a
+        killed delete leaves no half run."""
+
+    @abstractmethod
+    def reindex(self) -> int:
+        """Rebuild the index from the folders; the number of runs found."""
+
+    @abstractmethod
+    def complete(self, prefix: str, limit: int = 50) -> Sequence[str]:
+        """Run names that start with ``prefix``, newest first, for shell completion."""
+
+
+@dataclass(frozen=True)
+class SnapshotSummary:
+    """What a folder's snapshot holds: number of files, bytes, and its biggest paths with their sizes."""
+
+    files: int
+    size: int
+    biggest: tuple[tuple[str, int], ...] = ()
+
+
+@dataclass(frozen=True)
+class StoredSnapshot:
+    """A stored snapshot: its digest, its summary, and how many bytes were new to the store."""
+
+    digest: str
+    summary: SnapshotSummary
+    new_files: int
+    new_bytes: int
+
+
+class SnapshotStore(ABC):
+    """Code folders by content: the same files are stored once, whatever run they belong to. Raises SnapshotError."""
+
+    @abstractmethod
+    def scan(self, folder: Path) -> SnapshotSummary:
+        """What ``put`` would hold, without storing (ignore rules applied, limits checked)."""
+
+    @abstractmethod
+    def put(self, folder: Path) -> StoredSnapshot:
+        """Store the folder as it is now; files that the store has are not written again.
+
+        Symbolic links to files and folders inside the folder are kept as links; one that leaves the folder is followed
+        and its content stored; a dangling one, an unreadable file and a snapshot over the limit are SnapshotErrors that
+        name the paths.
+        """
+
+    @abstractmethod
+    def materialise(self, digest: str, target: Path) -> None:
+        """Write the snapshot's files below ``target`` (made when missing) as fresh copies, modes kept."""
+
+    @abstractmethod
+    def entries(self, digest: str) -> Iterable[tuple[str, str, int]]:
+        """(relative path, blob digest, size) of every file, sorted by path."""
+
+    @abstractmethod
+    def missing(self, digests: Iterable[str]) -> set[str]:
+        """Those blob digests that the store does not have."""
+
+    @abstractmethod
+    def prune(self, keep: Iterable[str]) -> int:
+        """Delete snapshots and blobs not reachable from ``keep`` (snapshot digests); bytes freed."""
+
+
+class DownloadCache(ABC):
+    """Files from the web, fetched once and kept by URL."""
+
+    @abstractmethod
+    def cached(self, url: str) -> Path | None:
+        """The whole, checked copy of ``url`` if it is there (it may be stale), without asking the network."""
+
+    @abstractmethod
+    def fetch(self, url: str, log: Callable[[str], None]) -> Path:
+        """A whole, current, read-only copy. An interrupted download goes on where it stood (HTTP ranges, when the
+        server's validator still matches); length and any checksum that the server states are verified; a copy that the
+        server says is unchanged is not sent again. ``log`` takes progress lines. Raises TransportError, credentials in
+        the URL never shown."""

@@ -1,0 +1,78 @@
+"""Transport: how commands and files reach a machine."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+
+@dataclass(frozen=True)
+class Completed:
+    """How a short command on the machine ended; output is bytes, whole."""
+
+    code: int
+    stdout: bytes
+    stderr: bytes
+
+
+class Transport(ABC):
+    """One machine. Paths given as ``str`` are absolute POSIX paths on that machine; ``Path`` is this machine's.
+
+    Every method raises :class:`~mlcli.domain.errors.TransportError` (``transient`` says whether trying again may help).
+    A command is an argv list to the last moment; where the wire takes one string, the transport alone joins it.
+    """
+
+    @abstractmethod
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: bytes = b"",
+        environment: Mapping[str, str] | None = None,
+        timeout_s: float = 60.0,
+    ) -> Completed:
+        """Run a short command and wait for it. ``environment`` is added to the machine's own."""
+
+    @abstractmethod
+    def python(self) -> str:
+        """The interpreter there that runs the agent: an absolute path, Python >= 3.8."""
+
+    @abstractmethod
+    def agent_folder(self) -> str:
+        """The folder there that holds ``agent.py`` (put there first when it is not)."""
+
+    @abstractmethod
+    def put(self, source: Path, target: str) -> None:
+        """Copy a local file or folder tree there. An existing file is replaced; folders are merged."""
+
+    @abstractmethod
+    def get(self, source: str, target: Path) -> None:
+        """Copy a file or folder tree from there. An existing file is replaced; folders are merged."""
+
+    @abstractmethod
+    def read(self, path: str, offset: int = 0, limit: int | None = None) -> bytes | None:
+        """Bytes of a file from ``offset`` (at most ``limit``); empty at its end; None when there is no such file."""
+
+    @abstractmethod
+    def write(self, path: str, data: bytes, *, mode: int = 0o600) -> None:
+        """Replace a file atomically (temporary file, fsync, rename); its folder is made when missing."""
+
+    @abstractmethod
+    def make_folder(self, path: str) -> None:
+        """Make a folder and its parents; no error when it is there. New ones are 0700."""
+
+    @abstractmethod
+    def forward(self, port: int) -> int:
+        """A port on this machine's loopback that reaches ``port`` on the machine's loopback."""
+
+    def close(self) -> None:  # noqa: B027  (nothing to close is the common case)
+        """Let go of connections. Idempotent."""
+
+    def __enter__(self) -> Transport:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()

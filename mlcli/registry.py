@@ -1,0 +1,65 @@
+"""Names of implementations: where each lives and which extra it needs. Lazy: nothing is imported until it is asked for.
+
+Entry points of the group ``mlcli.<room>`` add names; they never replace one that stands here.
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from typing import Any
+
+from mlcli.domain.errors import NotFoundError, UnsupportedError
+
+
+@dataclass(frozen=True)
+class Entry:
+    """``target`` is ``module:attribute``; ``extra`` the pip extra whose packages it imports."""
+
+    target: str
+    extra: str | None = None
+
+
+ROOMS: dict[str, dict[str, Entry]] = {
+    "backends": {
+        "local": Entry("mlcli.backends.batch:BatchBackend"),
+    },
+    "transports": {
+        "local": Entry("mlcli.transports.local:LocalTransport"),
+    },
+    "schedulers": {
+        "process": Entry("mlcli.schedulers.process:ProcessScheduler"),
+    },
+    "environments": {
+        "current": Entry("mlcli.environments.current:CurrentBuilder"),
+        "venv": Entry("mlcli.environments.venv:VenvBuilder"),
+    },
+}
+
+
+def names(room: str) -> list[str]:
+    """Every registered name of a room: ours first, then those that installed packages add."""
+    return [*ROOMS[room], *(name for name in _entry_points(room) if name not in ROOMS[room])]
+
+
+def load(room: str, name: str) -> Any:
+    """The implementation's class. Raises NotFoundError, or UnsupportedError naming the extra to install."""
+    entry = ROOMS[room].get(name) or _entry_points(room).get(name)
+    if entry is None:
+        raise NotFoundError(f"there is no {name!r} in {room}", hint=f"known: {', '.join(names(room))}")
+    module, _, attribute = entry.target.partition(":")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except ModuleNotFoundError as missing:
+        if entry.extra is None:
+            raise
+        raise UnsupportedError(
+            f"{name!r} needs the package {missing.name!r}, which is not installed",
+            hint=f"pip install 'mlcli[{entry.extra}]'",
+        ) from missing
+
+
+def _entry_points(room: str) -> dict[str, Entry]:
+    from importlib.metadata import entry_points  # 50 ms: only for names that are not ours
+
+    return {point.name: Entry(point.value) for point in entry_points(group=f"mlcli.{room}")}
