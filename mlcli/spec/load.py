@@ -1,0 +1,214 @@
+"""YAML text -> :class:`Document`: plain values, and for each the line and column where it stands.
+
+One job file is one YAML 1.2 mapping in UTF-8 of at most a megabyte. Anchors, aliases and merge keys work. How scalars
+are read is told in :mod:`mlcli.spec.compose`. The Azure ML SDK reads YAML 1.1, where an unquoted ``yes`` is a boolean;
+here it stays the word, and schemas take it where a boolean is meant, as the SDK does for the quoted form.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+from mlcli.domain.errors import Diagnostic, InvalidSpecError, Place, Severity
+from mlcli.spec.compose import Composer, Fault, Mark, Node, Path_, TooMuch
+
+__all__ = ["MAX_BYTES", "Document", "Path_", "json_path", "load", "shown_line"]
+
+MAX_BYTES = 1_000_000
+_MAX_SHOWN = 400
+_BREAK = re.compile(r"\r\n|\n|\r")
+_UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_PLAIN_NAME = re.compile(r"[A-Za-z_$][\w$-]*")
+_URL_CREDENTIALS = re.compile(r"(\w+://)[^/@\s'\"]+@")
+_URL_SIGNATURE = re.compile(r"([?&](?:sig|signature|token|key|password)=)[^&\s'\"]+", re.IGNORECASE)
+_SECRET_KEY = re.compile(
+    r"(?P<key>^\s*(?:-\s+)?[\"']?[\w.-]*(?:secret|password|passwd|token|api_?key|account_key|sas)[\w.-]*[\"']?\s*:\s+)\S.*",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Document:
+    """A job file as it was written: ``tree`` holds plain dicts (keys are text), lists and scalars; aliases share objects,
+    so the tree is never to be changed in place.
+    """
+
+    file: str
+    text: str
+    tree: Any
+    marks: Mark
+
+    @cached_property
+    def _lines(self) -> list[str]:
+        return _BREAK.split(self.text)
+
+    def place(self, path: Path_, *, key: bool = False) -> Place:
+        """Where the value at ``path`` stands (with ``key``: its key); for a missing one, its nearest ancestor."""
+        mark, origin = self.marks, self.marks.origin
+        line, column = mark.line, mark.column
+        for position, step in enumerate(path):
+            child = mark.children.get(step)
+            if child is None:
+                if position:
+                    line, column = self._key_place(path[:position]) or (line, column)
+                break
+            mark, origin = child, child.origin or origin
+            line, column = mark.line, mark.column
+        else:
+            if key and path:
+                line, column = self._key_place(path) or (line, column)
+        return Place(origin or self.file, line, column)
+
+    def written(self, path: Path_) -> str | None:
+        """The text of the unquoted scalar at ``path`` as it stands in the file (``0.10``, ``1e-4``), None for anything
+        else.
+        """
+        mark = self._mark(path)
+        return mark.written if mark else None
+
+    def source_line(self, line: int) -> str:
+        """One line of the file, without its line break; empty when there is no such line."""
+        return self._lines[line - 1] if 0 < line <= len(self._lines) else ""
+
+    def json_path(self, path: Path_) -> str:
+        """``("inputs", "iris", 0)`` -> ``$.inputs.iris[0]``."""
+        return json_path(path)
+
+    def diagnose(
+        self,
+        path: Path_,
+        code: str,
+        message: str,
+        *,
+        hint: str | None = None,
+        key: bool = False,
+        severity: Severity = Severity.ERROR,
+    ) -> Diagnostic:
+        """A diagnostic about the value at ``path`` (with ``key``: about its key)."""
+        place = self.place(path, key=key)
+        source = None
+        if place.file == self.file:
+            source = shown_line(self.source_line(place.line), secret="environment_variables" in path)
+        return Diagnostic(place, code, message, json_path(path), hint, source, severity)
+
+    def with_tree(self, tree: Any, marks: Mark) -> Document:
+        """The same file with other values."""
+        return replace(self, tree=tree, marks=marks)
+
+    def _mark(self, path: Path_) -> Mark | None:
+        mark: Mark | None = self.marks
+        for step in path:
+            mark = mark.children.get(step) if mark else None
+        return mark
+
+    def _key_place(self, path: Path_) -> tuple[int, int] | None:
+        parent, last = self._mark(path[:-1]), path[-1]
+        return parent.keys.get(last) if parent and isinstance(last, str) else None
+
+
+def load(text: str | bytes, file: str) -> Document:
+    """Read one job file. ``file`` is the name that errors show.
+
+    Raises InvalidSpecError with everything that is wrong with the YAML itself, in file order.
+    """
+    if len(text) > MAX_BYTES:
+        size = len(text) / 1e6
+        _refuse(file, [], [Fault(1, 1, "file-too-large", f"the file is {size:.1f} MB; a job file is at most 1 MB",
+                                 "keep data in files of its own and name them as inputs")])  # fmt: skip
+    decoded = _decode(text, file)
+    lines = _BREAK.split(decoded)
+    _refuse(file, lines, _unprintable(decoded))
+    root, faults = _compose(decoded, lines)
+    if not faults:
+        faults = _not_a_job(root)
+    _refuse(file, lines, faults)
+    assert root is not None  # noqa: S101  (_not_a_job has refused it)
+    return Document(file, decoded, root.value, root.mark)
+
+
+def json_path(path: Path_) -> str:
+    """``("inputs", "iris", 0)`` -> ``$.inputs.iris[0]``."""
+    steps = []
+    for step in path:
+        if isinstance(step, int):
+            steps.append(f"[{step}]")
+        else:
+            steps.append(f".{step}" if _PLAIN_NAME.fullmatch(step) else f"[{step!r}]")
+    return "$" + "".join(steps)
+
+
+def shown_line(line: str, *, secret: bool = False) -> str:
+    """A source line fit for an error text: no credential of a URL, no value of a secret-looking key, not endless."""
+    if secret and ":" in line:
+        line = line[: line.index(":") + 1] + " ..."
+    line = _URL_SIGNATURE.sub(r"\1...", _URL_CREDENTIALS.sub(r"\1...@", line))
+    line = _SECRET_KEY.sub(r"\g<key>...", line)
+    return line if len(line) <= _MAX_SHOWN else line[:_MAX_SHOWN] + " ..."
+
+
+def _decode(text: str | bytes, file: str) -> str:
+    if isinstance(text, str):
+        return text.removeprefix("\ufeff")
+    if text.startswith((b"\xff\xfe", b"\xfe\xff")):
+        _refuse(file, [], [Fault(1, 1, "not-utf8", "the file is UTF-16, not UTF-8", "save it as UTF-8")])
+    try:
+        return text.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        before = text[: error.start].decode("utf-8", "replace")
+        lines = _BREAK.split(before)
+        message = f"the byte 0x{text[error.start]:02x} is not UTF-8"
+        _refuse(file, lines, [Fault(len(lines), len(lines[-1]) + 1, "not-utf8", message, "save the file as UTF-8")])
+        raise
+
+
+def _unprintable(text: str) -> list[Fault]:
+    faults = []
+    for found in _UNPRINTABLE.finditer(text):
+        before = _BREAK.split(text[: found.start()])
+        message = f"the control character U+{ord(found[0]):04X} cannot stand in YAML"
+        hint = 'take it out, or write it as an escape in double quotes, such as "\\x1b"'
+        faults.append(Fault(len(before), len(before[-1]) + 1, "unprintable-character", message, hint))
+        if len(faults) == 20:
+            break
+    return faults
+
+
+def _compose(text: str, lines: list[str]) -> tuple[Node | None, list[Fault]]:
+    from ruamel.yaml import YAML
+
+    composer = Composer(iter(YAML(typ="safe", pure=True).parse(text)))
+    root = None
+    try:
+        root = composer.document()
+    except TooMuch:
+        pass
+    except Exception as error:  # noqa: BLE001  (the parser's own defects on odd text are invalid YAML to us)
+        from mlcli.spec.syntax import explain
+
+        composer.faults.extend(explain(error, lines))
+    return root, composer.faults
+
+
+def _not_a_job(root: Node | None) -> list[Fault]:
+    if root is None or root.value is None:
+        return [Fault(1, 1, "empty-file", "the file is empty", "a job needs at least 'command' and 'environment'")]
+    if not isinstance(root.value, dict):
+        what = "a list" if isinstance(root.value, list) else "a single value"
+        message = f"the file holds {what}; a job file is a map of 'key: value' lines"
+        return [Fault(root.mark.line, root.mark.column, "not-a-mapping", message, "start with 'command: ...'")]
+    return []
+
+
+def _refuse(file: str, lines: list[str], faults: list[Fault]) -> None:
+    if not faults:
+        return
+    found = []
+    for fault in sorted(faults, key=lambda fault: (fault.line, fault.column)):
+        line = lines[fault.line - 1] if fault.line <= len(lines) else None
+        source = None if line is None else shown_line(line, secret="environment_variables" in fault.path)
+        place = Place(file, fault.line, fault.column)
+        found.append(Diagnostic(place, fault.code, fault.message, json_path(fault.path), fault.hint, source))
+    raise InvalidSpecError(tuple(found))
