@@ -64,7 +64,8 @@ class Plan:
 
     ``command`` is the shell text with every reference replaced and quoted. ``environment_variables`` are the job's own
     and the ones that Azure ML sets (``AZUREML_RUN_ID``, ``AZURE_ML_INPUT_x``, ...). ``timeout_s``: seconds or None.
-    ``notices``: sentences that the person sees and that are kept with the run.
+    ``notices``: sentences that the person sees and that are kept with the run. ``refusals``: what keeps it from being
+    submitted, each with what to do; a plan with one can be looked at but is never sent.
     """
 
     run: str
@@ -82,6 +83,7 @@ class Plan:
     resources: Resources = field(default_factory=Resources)
     timeout_s: float | None = None
     notices: tuple[str, ...] = ()
+    refusals: tuple[str, ...] = ()
 
     @property
     def needs_preparation(self) -> bool:

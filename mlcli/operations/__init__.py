@@ -1,0 +1,1 @@
+"""What can be asked for: one file an operation. Each is given ``Services`` and never prints."""

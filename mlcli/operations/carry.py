@@ -1,0 +1,226 @@
+"""Carry: take one submitted run through its preparation to its backend.
+
+The same function runs inside ``job create`` (nothing slow to do) and in the detached supervisor (a build, a download).
+It may be killed at any point: each step is safe to do again, and the next command that looks at the run starts another
+supervisor.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from mlcli import agent
+from mlcli.domain.errors import MlcliError
+from mlcli.domain.job import BuildContext, EnvironmentSpec, Resources
+from mlcli.domain.plan import CodePlan, EnvironmentPlan, InputPlan, OutputPlan, Plan
+from mlcli.domain.run import Event, Lease
+from mlcli.domain.state import Reason, State
+from mlcli.operations import layout
+from mlcli.ports.backends import Prepared, Rejected, Submitted, Unknown
+from mlcli.ports.services import Services
+
+_RENEW_EVERY_S = 15.0
+
+
+class _Canceled(Exception):  # noqa: N818  (a turn of events, not an error)
+    """The person cancelled the run while it was prepared."""
+
+
+def carry(services: Services, name: str, *, detached: bool = False) -> None:
+    """Prepare and submit the run, if nobody else does. Failures become the run's end, with their message.
+
+    ``detached``: this process leads a session of its own, which a cancel may end whole; its identity is written down.
+    """
+    lease = services.runs.claim(name)
+    if lease is None:
+        return
+    try:
+        if detached:
+            services.runs.write_document(name, layout.SUPERVISOR_DOCUMENT, agent.identity())
+        if services.runs.document(name, layout.SUBMISSION_DOCUMENT) is None:
+            _carry(services, name, lease)
+    finally:
+        services.runs.release(lease)
+
+
+def _carry(services: Services, name: str, lease: Lease) -> None:
+    runs = services.runs
+    plan, snapshot = load_plan(runs.document(name, layout.PLAN_DOCUMENT))
+    keeper = _LeaseKeeper(services, lease)
+    try:
+        runs.append(name, Event(Reason.PREPARING, time.time(), plan.environment.description), lease)
+        with _preparation_log(runs.folder(name) / layout.PREPARATION_LOG) as log:
+            prepared = _prepare(services, plan, snapshot, log, keeper)
+        keeper.check()
+        _submit(services, prepared, lease)
+    except _Canceled:
+        runs.append(name, Event(Reason.CANCELED_BY_USER, time.time(), "cancelled while it was prepared"), lease)
+    except MlcliError as failed:
+        runs.append(name, Event(Reason.PREPARATION_FAILED, time.time(), _one_line(failed)), lease)
+    except OSError as failed:
+        runs.append(name, Event(Reason.PREPARATION_FAILED, time.time(), str(failed)), lease)
+    except Exception as defect:  # a defect of ours must not leave the run live for ever
+        runs.append(name, Event(Reason.PREPARATION_FAILED, time.time(), f"internal error: {defect!r}"), lease)
+        raise
+
+
+def _one_line(error: MlcliError) -> str:
+    return f"{error.message} ({error.hint})" if error.hint else error.message
+
+
+def _prepare(
+    services: Services, plan: Plan, snapshot: str | None, log: Callable[[str], None], keeper: _LeaseKeeper
+) -> Prepared:
+    builder = services.environment_builder(plan.environment.spec)
+    activation = builder.build(plan.environment, keeper.watching(log))
+    if activation.resolved:
+        services.runs.write_document(plan.run, layout.ENVIRONMENT_DOCUMENT, {"resolved": list(activation.resolved)})
+    for entry in plan.inputs:
+        keeper.check()
+        _place_input(services, entry, keeper.watching(log))
+    return Prepared(plan, activation, snapshot)
+
+
+def _place_input(services: Services, entry: InputPlan, log: Callable[[str], None]) -> None:
+    if entry.action == "fetch":
+        cached = services.downloads.fetch(entry.source, log)
+        if entry.mode in {"download", "eval_download"}:
+            _copy(cached, Path(entry.value))
+            Path(entry.value).chmod(0o644)
+        else:
+            _link(cached, Path(entry.value))
+    elif entry.action == "copy":
+        log(f"copying input {entry.name} from {entry.source}")
+        _copy(Path(entry.source), Path(entry.value))
+
+
+def _link(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.unlink(missing_ok=True)
+    target.symlink_to(source)
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy whole or not at all: the final name appears when everything is there."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f".{target.name}.partial")
+    if partial.is_dir():
+        shutil.rmtree(partial)
+    if source.is_dir():
+        shutil.copytree(source, partial)
+        if target.is_dir():
+            shutil.rmtree(target)
+    else:
+        shutil.copy2(source, partial)
+    partial.replace(target)
+
+
+def _submit(services: Services, prepared: Prepared, lease: Lease) -> None:
+    name = prepared.plan.run
+    answer = services.backend(prepared.plan.backend).submit(prepared, services.snapshots)
+    if isinstance(answer, Rejected):
+        services.runs.append(name, Event(Reason.SUBMIT_FAILED, time.time(), answer.message), lease)
+        return
+    native_id = answer.native_id if isinstance(answer, Submitted) else None
+    services.runs.write_document(name, layout.SUBMISSION_DOCUMENT, {"native_id": native_id, "time": time.time()})
+    message = answer.message if isinstance(answer, Unknown) else ""
+    services.runs.append(name, Event(Reason.STARTING, time.time(), message), lease)
+
+
+class _LeaseKeeper:
+    """Renews the lease while slow work goes on, and notices a cancellation between its lines."""
+
+    def __init__(self, services: Services, lease: Lease) -> None:
+        self._services = services
+        self._lease = lease
+        self._renewed_at = time.monotonic()
+
+    def check(self) -> None:
+        """Raise when the person has cancelled the run; keep the lease."""
+        if time.monotonic() - self._renewed_at > _RENEW_EVERY_S:
+            self._lease = self._services.runs.renew(self._lease)
+            self._renewed_at = time.monotonic()
+        if self._services.runs.get(self._lease.run).state is State.CANCEL_REQUESTED:
+            raise _Canceled
+
+    def watching(self, log: Callable[[str], None]) -> Callable[[str], None]:
+        """The same log, checking at every line that comes."""
+
+        def write(line: str) -> None:
+            log(line)
+            if time.monotonic() - self._renewed_at > _RENEW_EVERY_S:
+                self.check()
+
+        return write
+
+
+@contextmanager
+def _preparation_log(path: Path) -> Iterator[Callable[[str], None]]:
+    """A line writer that makes its file with the first line: a job with nothing to prepare has no such file."""
+    descriptor: int | None = None
+
+    def write(line: str) -> None:
+        nonlocal descriptor
+        if descriptor is None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        os.write(descriptor, (line.rstrip("\n") + "\n").encode(errors="replace"))
+
+    try:
+        yield write
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def load_plan(document: Mapping[str, Any]) -> tuple[Plan, str | None]:
+    """The plan and the snapshot's digest, read back from ``plan.json``."""
+    plan = dict(document["plan"])
+    environment = dict(plan["environment"])
+    spec = dict(environment["spec"])
+    if spec["build"] is not None:
+        spec["build"] = BuildContext(**spec["build"])
+    environment["spec"] = EnvironmentSpec(**spec)
+    plan["environment"] = EnvironmentPlan(**environment)
+    plan["code"] = CodePlan(**plan["code"]) if plan["code"] else None
+    plan["inputs"] = tuple(InputPlan(**entry) for entry in plan["inputs"])
+    plan["outputs"] = tuple(OutputPlan(**entry) for entry in plan["outputs"])
+    resources = dict(plan["resources"])
+    resources["locations"] = tuple(resources["locations"])
+    plan["resources"] = Resources(**resources)
+    plan["notices"] = tuple(plan["notices"])
+    plan["refusals"] = tuple(plan["refusals"])
+    return Plan(**plan), document["snapshot"]
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Hold Ctrl-C back until the few milliseconds inside are over: a run must not be half submitted by it.
+
+    A Python handler, not a blocked or ignored signal: those would be handed on to the job.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    pressed: list[int] = []
+
+    def remember(number: int, frame: FrameType | None) -> None:
+        del frame
+        pressed.append(number)
+
+    before = signal.signal(signal.SIGINT, remember)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if pressed:
+        raise KeyboardInterrupt

@@ -1,0 +1,73 @@
+"""Download: a run's files, wherever they are, into a folder of this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from mlcli.domain.errors import NotFoundError
+from mlcli.operations import layout, observe
+from mlcli.operations.carry import load_plan
+from mlcli.ports.services import Services
+
+# Where each part of the run folder lands in the downloaded one.
+_PARTS = {
+    "outputs": layout.OUTPUTS,
+    "logs": layout.LOGS,
+    "user_logs": layout.USER_LOGS,
+    "system_logs": layout.SYSTEM_LOGS,
+}
+
+
+def download(
+    services: Services,
+    name: str,
+    target: Path,
+    *,
+    outputs: bool = False,
+    everything: bool = False,
+    logs: bool = False,
+    output_name: str | None = None,
+    progress: Callable[[str, int], None] | None = None,
+) -> list[Path]:
+    """Copy into ``target/NAME/`` and answer what was written (the folders and named outputs, in order).
+
+    Default: ``outputs/``, ``logs/``, ``user_logs/`` and ``system_logs/``. ``outputs``: only ``outputs/``; ``logs``: only
+    the logs; ``output_name``: only that named output, as ``named-outputs/NAME``; ``everything``: all of it.
+    Raises NotFoundError when there is no such run or output.
+    """
+    run = observe.get(services, name)
+    backend = services.backend(run.backend)
+    where = observe.handle(services, run)
+    written = []
+    for part, source in _chosen(services, name, outputs=outputs, logs=logs, everything=everything, output=output_name):
+        if not backend.list_files(where, source):
+            continue
+        destination = target / name / part
+        backend.fetch(where, source, destination, progress)
+        written.append(destination)
+    return written
+
+
+def _chosen(
+    services: Services, name: str, *, outputs: bool, logs: bool, everything: bool, output: str | None
+) -> Sequence[tuple[str, str]]:
+    if output is not None:
+        return [(f"{layout.NAMED_OUTPUTS}/{output}", _named_output(services, name, output))]
+    if outputs and not everything:
+        return [("outputs", layout.OUTPUTS)]
+    if logs and not everything:
+        return [(part, source) for part, source in _PARTS.items() if part != "outputs"]
+    parts = list(_PARTS.items())
+    if everything:
+        parts.append((layout.NAMED_OUTPUTS, layout.NAMED_OUTPUTS))
+    return parts
+
+
+def _named_output(services: Services, name: str, output: str) -> str:
+    plan, _ = load_plan(services.runs.document(name, layout.PLAN_DOCUMENT))
+    known = [entry.name for entry in plan.outputs]
+    if output not in known:
+        has = f"it has: {', '.join(known)}" if known else "it has no named outputs"
+        raise NotFoundError(f"job {name} has no output named {output!r}", hint=has)
+    return f"{layout.NAMED_OUTPUTS}/{output}"

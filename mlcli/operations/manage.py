@@ -1,0 +1,89 @@
+"""Manage: what a person may do to a run's record: change, archive, restore, delete, prune."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from mlcli.domain.errors import MlcliError
+from mlcli.domain.run import Run, RunChanges, RunFilter
+from mlcli.domain.state import State
+from mlcli.operations import layout, observe
+from mlcli.ports.services import Services
+
+
+def update(services: Services, name: str, changes: RunChanges) -> Run:
+    """Change display name, description, tags or properties."""
+    return services.runs.update(name, changes)
+
+
+def archive(services: Services, name: str) -> Run:
+    """Hide the run from lists; everything is kept."""
+    return services.runs.update(name, RunChanges(archived=True))
+
+
+def restore(services: Services, name: str) -> Run:
+    """Show an archived run again."""
+    return services.runs.update(name, RunChanges(archived=False))
+
+
+def delete(services: Services, name: str) -> int:
+    """Remove the run with its folder; bytes freed. Raises MlcliError while the run is live."""
+    run = observe.get(services, name)
+    if not run.state.is_end:
+        raise MlcliError(f"job {name} is {run.state}", hint=f"stop it first: mlcli job cancel -n {name}")
+    return services.runs.delete(name)
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """What a prune removed, or would (``dry_run``): run names, and bytes of runs and of unused snapshots."""
+
+    runs: tuple[str, ...]
+    run_bytes: int
+    snapshot_bytes: int
+
+
+def prune(
+    services: Services,
+    *,
+    older_than_s: float | None = None,
+    keep_last: int | None = None,
+    states: frozenset[State] | None = None,
+    dry_run: bool = False,
+) -> Pruned:
+    """Delete ended runs, then the snapshots that no run uses any more.
+
+    A run goes when every given condition names it: ended in one of ``states``, created more than ``older_than_s``
+    seconds ago, not among the newest ``keep_last``. With no condition only unused snapshots go.
+    """
+    doomed = _doomed(services, older_than_s, keep_last, states)
+    if dry_run:
+        return Pruned(tuple(run.name for run in doomed), 0, 0)
+    run_bytes = sum(services.runs.delete(run.name) for run in doomed)
+    return Pruned(tuple(run.name for run in doomed), run_bytes, services.snapshots.prune(_used_snapshots(services)))
+
+
+def _doomed(
+    services: Services, older_than_s: float | None, keep_last: int | None, states: frozenset[State] | None
+) -> list[Run]:
+    if older_than_s is None and keep_last is None and states is None:
+        return []
+    runs = observe.list_runs(services, RunFilter(include_archived=True))[keep_last or 0 :]
+    before = time.time() - (older_than_s or 0.0)
+    return [
+        run
+        for run in runs
+        if run.state.is_end and run.created_at <= before and (states is None or run.state in states)
+    ]
+
+
+def _used_snapshots(services: Services) -> set[str]:
+    used = set()
+    for run in services.runs.list(RunFilter(include_archived=True)):
+        document: Mapping[str, str | None] = services.runs.document(run.name, layout.PLAN_DOCUMENT) or {}
+        snapshot = document.get("snapshot")
+        if snapshot is not None:
+            used.add(snapshot)
+    return used

@@ -1,0 +1,182 @@
+"""From a job to its plan: everything decided, nothing sent."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from mlcli.domain.errors import MlcliError, NotFoundError, SnapshotError, UnsupportedError
+from mlcli.domain.job import CommandJob, DataInput, LiteralInput, Output
+from mlcli.domain.plan import CodePlan, EnvironmentPlan, InputPlan, OutputPlan, Plan
+from mlcli.operations import layout, names
+from mlcli.ports.services import Services
+from mlcli.spec.interpolate import interpolate, literal_text
+
+DEFAULT_COMPUTE = "local"
+
+
+def plan(services: Services, job: CommandJob) -> Plan:
+    """Resolve name, compute, environment, code, data and command.
+
+    What keeps the job from being submitted is collected in ``refusals``, so that a dry run shows everything at once.
+    """
+    refusals: list[str] = []
+    notices: list[str] = []
+    run = job.name or names.generate()
+    compute = job.compute or DEFAULT_COMPUTE
+    backend = _backend(services, compute, refusals)
+    folder = services.runs.folder(run)
+    try:
+        notices += services.backend(backend).check(job)
+    except UnsupportedError as refused:
+        refusals.append(_sentence(refused))
+    inputs = tuple(_input(name, given, folder, refusals) for name, given in job.inputs.items())
+    outputs = tuple(_output(name, wanted, folder, notices) for name, wanted in job.outputs.items())
+    experiment = job.experiment_name or Path.cwd().name or "Default"
+    return Plan(
+        run=run,
+        experiment_name=experiment,
+        compute=compute,
+        backend=backend,
+        run_folder=str(folder),
+        working_directory=str(folder / layout.WORKING_DIRECTORY),
+        command=_command(job, inputs, outputs),
+        environment=_environment(services, job, refusals),
+        code=_code(services, job, refusals),
+        environment_variables=dict(_variables(services, job, run, experiment, folder, inputs, outputs)),
+        inputs=inputs,
+        outputs=outputs,
+        resources=job.resources,
+        timeout_s=job.timeout_s,
+        notices=tuple(notices),
+        refusals=tuple(refusals),
+    )
+
+
+def _sentence(error: MlcliError) -> str:
+    return f"{error.message}: {error.hint}" if error.hint else error.message
+
+
+def _backend(services: Services, compute: str, refusals: list[str]) -> str:
+    try:
+        return services.backend_of_compute(compute)
+    except NotFoundError as missing:
+        refusals.append(_sentence(missing))
+        return services.backend_of_compute(DEFAULT_COMPUTE)
+
+
+def _environment(services: Services, job: CommandJob, refusals: list[str]) -> EnvironmentPlan:
+    try:
+        builder = services.environment_builder(job.environment)
+        return builder.plan(job.environment)
+    except MlcliError as refused:
+        refusals.append(_sentence(refused))
+        return EnvironmentPlan("none", job.environment, None, cached=False, description=refused.message)
+
+
+def _code(services: Services, job: CommandJob, refusals: list[str]) -> CodePlan | None:
+    if job.code is None:
+        return None
+    if not os.path.isabs(job.code):
+        refusals.append(f"the code {job.code!r} is not a folder on this machine: give the path of a local folder")
+        return None
+    try:
+        summary = services.snapshots.scan(Path(job.code))
+    except SnapshotError as refused:
+        refusals.append(_sentence(refused))
+        return None
+    return CodePlan(job.code, summary.files, summary.size)
+
+
+def _input(name: str, given: LiteralInput | DataInput, folder: Path, refusals: list[str]) -> InputPlan:
+    if isinstance(given, LiteralInput):
+        text = literal_text(given.value)
+        return InputPlan(name, "literal", "value", text, text)
+    place = folder / layout.INPUTS / name
+    copied = given.mode in {"download", "eval_download"}
+    if urlsplit(given.path).scheme in {"http", "https"}:
+        target = place / _file_name(given.path)
+        return InputPlan(name, "http", "fetch", given.path, str(target), given.mode, given.type)
+    if os.path.isabs(given.path):
+        if copied:
+            target = place / Path(given.path).name
+            return InputPlan(name, "local", "copy", given.path, str(target), given.mode, given.type)
+        return InputPlan(name, "local", "path", given.path, given.path, given.mode, given.type)
+    refusals.append(
+        f"input {name!r}: {_without_secret(given.path)} cannot be reached from this machine: "
+        f"give a local path or an http(s) address (--set inputs.{name}.path=...)"
+    )
+    return InputPlan(name, "remote", "none", given.path, str(place), given.mode, given.type)
+
+
+def _file_name(url: str) -> str:
+    last = unquote(urlsplit(url).path).rstrip("/").rpartition("/")[2]
+    return "".join(letter if letter.isprintable() and letter != "/" else "_" for letter in last).strip(". ") or "data"
+
+
+def _without_secret(path: str) -> str:
+    return path.partition("?")[0]
+
+
+def _output(name: str, wanted: Output, folder: Path, notices: list[str]) -> OutputPlan:
+    place = folder / layout.NAMED_OUTPUTS / name
+    if wanted.path is not None and os.path.isabs(wanted.path):
+        place = Path(wanted.path)
+    else:
+        if wanted.path is not None:
+            notices.append(f"output {name!r} is kept with the run: {_without_secret(wanted.path)} is not a folder here")
+        if wanted.type == "uri_file":
+            place = place / name
+    return OutputPlan(name, str(place), wanted.type, wanted.mode, wanted.name, wanted.version)
+
+
+def _command(job: CommandJob, inputs: tuple[InputPlan, ...], outputs: tuple[OutputPlan, ...]) -> str:
+    values = {f"inputs.{entry.name}": entry.value for entry in inputs}
+    values |= {f"outputs.{entry.name}": entry.value for entry in outputs}
+    return interpolate(job.command, values, generation=job.generation)
+
+
+def _variables(
+    services: Services,
+    job: CommandJob,
+    run: str,
+    experiment: str,
+    folder: Path,
+    inputs: tuple[InputPlan, ...],
+    outputs: tuple[OutputPlan, ...],
+) -> Iterator[tuple[str, str]]:
+    """The variables that Azure ML sets for a job (SDK docstrings and core source), then the job's own, which win."""
+    yield from _identity(services, run, experiment, folder).items()
+    for entry in inputs:
+        if entry.kind == "literal":
+            yield f"AZUREML_PARAMETER_{entry.name}", entry.value
+        else:
+            yield f"AZUREML_DATAREFERENCE_{entry.name}", entry.value
+        yield f"AZURE_ML_INPUT_{entry.name}", entry.value
+    for written in outputs:
+        yield f"AZURE_ML_OUTPUT_{written.name}", written.value
+        yield f"AZUREML_DATAREFERENCE_{written.name}", written.value
+    yield from job.environment.environment_variables.items()
+    yield from job.environment_variables.items()
+
+
+def _identity(services: Services, run: str, experiment: str, folder: Path) -> Mapping[str, str]:
+    scope = f"/workspaces/{services.name}"
+    return {
+        "AZUREML_RUN_ID": run,
+        "AZUREML_ROOT_RUN_ID": run,
+        "AZUREML_EXPERIMENT_ID": experiment,
+        "AZUREML_EXPERIMENT_SCOPE": f"{scope}/experiments/{experiment}",
+        "AZUREML_WORKSPACE_ID": services.name,
+        "AZUREML_WORKSPACE_SCOPE": scope,
+        "AZUREML_ARM_WORKSPACE_NAME": services.name,
+        "AZUREML_ARM_PROJECT_NAME": experiment,
+        "AZUREML_CR_NODE_RANK": "0",
+        "AZUREML_PROCESS_NAME": "rank_0",
+        "AZUREML_CR_EXECUTION_WORKING_DIR_PATH": str(folder / layout.WORKING_DIRECTORY),
+        "AZUREML_CR_DATA_CAPABILITY_PATH": str(folder / layout.INPUTS),
+        "AZUREML_COMPUTE_USE_COMMON_RUNTIME": "true",
+        "AZ_BATCH_HOST_LIST": "127.0.0.1",
+    }

@@ -1,0 +1,73 @@
+"""Records: a run as the mapping that ``show`` and ``list`` print, under the keys that ``az ml`` uses."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping
+from typing import Any
+
+from mlcli.domain.run import Run
+from mlcli.operations import layout
+from mlcli.ports.services import Services
+
+
+def summary(run: Run) -> dict[str, Any]:
+    """One row of a list."""
+    return {
+        "name": run.name,
+        "display_name": run.display_name,
+        "experiment_name": run.experiment_name,
+        "status": str(run.state),
+        "type": run.job_type,
+        "compute": run.compute,
+        "tags": dict(run.tags),
+        "creation_context": {"created_at": iso_time(run.created_at)},
+        "start_time": iso_time(run.started_at),
+        "end_time": iso_time(run.ended_at),
+        "duration_s": _duration(run),
+        "exit_code": run.exit_code,
+        "parent_job_name": run.parent,
+        "archived": run.archived,
+    }
+
+
+def record(services: Services, run: Run) -> dict[str, Any]:
+    """Everything about one run: the job as written, then what became of it."""
+    job: Mapping[str, Any] = services.runs.document(run.name, layout.JOB_DOCUMENT) or {}
+    planned: Mapping[str, Any] = services.runs.document(run.name, layout.PLAN_DOCUMENT) or {}
+    plan: Mapping[str, Any] = planned.get("plan") or {}
+    environment: Mapping[str, Any] = services.runs.document(run.name, layout.ENVIRONMENT_DOCUMENT) or {}
+    folder = services.runs.folder(run.name)
+    return {
+        **job,
+        **summary(run),
+        "description": run.description,
+        "properties": dict(run.properties),
+        "status_reason": run.reason.value,
+        "status_message": run.message,
+        "workspace": services.name,
+        "resolved": {
+            "command": plan.get("command"),
+            "environment": (plan.get("environment") or {}).get("description"),
+            "packages": environment.get("resolved", []),
+            "inputs": {entry["name"]: entry["value"] for entry in plan.get("inputs", [])},
+            "outputs": {entry["name"]: entry["value"] for entry in plan.get("outputs", [])},
+            "snapshot": planned.get("snapshot"),
+        },
+        "notices": list(run.notices),
+        "folder": str(folder),
+        "services": {"Log": {"type": "file", "endpoint": str(folder / layout.USER_LOG)}},
+    }
+
+
+def iso_time(seconds: float | None) -> str | None:
+    """An ISO 8601 time in UTC, None for None."""
+    if seconds is None:
+        return None
+    return datetime.datetime.fromtimestamp(seconds, tz=datetime.timezone.utc).isoformat()
+
+
+def _duration(run: Run) -> float | None:
+    if run.started_at is None or run.ended_at is None:
+        return None
+    return round(max(0.0, run.ended_at - run.started_at), 3)

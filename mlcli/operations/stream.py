@@ -1,0 +1,124 @@
+"""Stream: follow a run's log to its end, from wherever the command is typed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from mlcli.domain.errors import MlcliError
+from mlcli.domain.run import Run
+from mlcli.domain.state import State
+from mlcli.operations import layout, observe
+from mlcli.ports.backends import Backend, RunHandle
+from mlcli.ports.services import Services
+
+POLL_S = 0.02
+_LOOK_EVERY_S = 2.0
+_CHUNK = 1 << 20
+
+
+def stream(
+    services: Services, name: str, write: Callable[[bytes], None], notice: Callable[[str], None]
+) -> Run:
+    """Hand the log's bytes to ``write`` as they come, from its first byte to its last, and answer the ended run.
+
+    ``notice`` takes what a person wants to know meanwhile: each state, and the lines of the preparation.
+    """
+    run = observe.get(services, name)
+    follower = _Follower(services, run, write, notice)
+    looked_at = time.monotonic()
+    while True:
+        follower.advance(run)
+        if run.state.is_end:
+            follower.drain()
+            return run
+        if follower.seems_over() or time.monotonic() - looked_at > _LOOK_EVERY_S:
+            run = observe.get(services, name)
+            looked_at = time.monotonic()
+        else:
+            time.sleep(POLL_S)
+            run = services.runs.get(name)
+
+
+class _Follower:
+    """Where one reader stands in a run's two logs."""
+
+    def __init__(
+        self, services: Services, run: Run, write: Callable[[bytes], None], notice: Callable[[str], None]
+    ) -> None:
+        self._services = services
+        self._name = run.name
+        self._backend: Backend = services.backend(run.backend)
+        self._handle: RunHandle = observe.handle(services, run)
+        self._write = write
+        self._notice = notice
+        self._offset = 0
+        self._preparation = services.runs.folder(run.name) / layout.PREPARATION_LOG
+        self._preparation_offset = 0
+        self._state: State | None = None
+
+    def advance(self, run: Run) -> None:
+        """Pass on what is new."""
+        if run.state is not self._state:
+            self._state = run.state
+            self._handle = observe.handle(self._services, run)
+            if not run.state.is_end and run.state in observe.UNSUBMITTED and run.message:
+                self._notice(f"{run.state}: {run.message}")
+        self._read_preparation()
+        self.drain()
+
+    def drain(self) -> None:
+        """Everything that the log holds by now."""
+        while chunk := self._backend.read(self._handle, layout.USER_LOG, self._offset, _CHUNK):
+            self._offset += len(chunk)
+            self._write(chunk)
+
+    def seems_over(self) -> bool:
+        """Whether the agent has written its last word (cheap; the look that follows is the one that counts)."""
+        return self._backend.read(self._handle, layout.EXIT_RECORD, 0, 1) is not None
+
+    def _read_preparation(self) -> None:
+        try:
+            with self._preparation.open("rb") as log:
+                log.seek(self._preparation_offset)
+                text = log.read()
+        except FileNotFoundError:
+            return
+        whole, newline, _ = text.rpartition(b"\n")
+        self._preparation_offset += len(whole) + len(newline)
+        for line in whole.splitlines():
+            self._notice(line.decode(errors="replace"))
+
+
+def failure(services: Services, run: Run, lines: int = 20) -> MlcliError:
+    """Why the run did not complete, with the last lines of the log that tells."""
+    tail = _tail_of_log(services, run, lines)
+    what = f"job {run.name} {_ENDING.get(run.state, 'ended')}"
+    return MlcliError(
+        f"{what}: {run.message}" if run.message else what,
+        details=tuple(tail),
+        hint=f"whole log: mlcli job stream -n {run.name}   record: mlcli job show -n {run.name}",
+    )
+
+
+_ENDING = {State.FAILED: "failed", State.CANCELED: "was cancelled", State.NOT_RESPONDING: "does not respond"}
+
+
+def _tail_of_log(services: Services, run: Run, lines: int) -> list[str]:
+    backend = services.backend(run.backend)
+    where = observe.handle(services, run)
+    size = backend.list_files(where, layout.USER_LOGS).get(Path(layout.USER_LOG).name)
+    if size:
+        data = backend.read(where, layout.USER_LOG, max(0, size - 64_000)) or b""
+    else:
+        data = _read(services.runs.folder(run.name) / layout.PREPARATION_LOG)[-64_000:]
+    text = data.decode(errors="replace").splitlines()
+    return [line[-500:] for line in text[-lines:]]
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return b""

@@ -1,0 +1,53 @@
+"""Submit: from a plan to a run that somebody carries."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+from mlcli.domain.errors import UnsupportedError
+from mlcli.domain.job import CommandJob
+from mlcli.domain.plan import Plan
+from mlcli.domain.run import Run
+from mlcli.operations import layout
+from mlcli.operations.carry import carry, uninterrupted
+from mlcli.operations.git import git_facts
+from mlcli.ports.services import Services
+
+
+def submit(services: Services, job: CommandJob, plan: Plan) -> Run:
+    """Store the code, write the run folder and the index row, then have exactly this plan carried out.
+
+    A plan with nothing slow before its command is carried here and now (a few milliseconds); any other is handed to a
+    detached supervisor, and this returns at once. Raises UnsupportedError for a plan that has refusals, NameTakenError.
+    """
+    if plan.refusals:
+        first, *others = plan.refusals
+        raise UnsupportedError(first, details=tuple(others))
+    snapshot = services.snapshots.put(Path(plan.code.folder)).digest if plan.code else None
+    facts = git_facts(Path(plan.code.folder) if plan.code else Path.cwd())
+    run = Run(
+        name=plan.run,
+        experiment_name=plan.experiment_name,
+        compute=plan.compute,
+        backend=plan.backend,
+        created_at=time.time(),
+        job_type=job.type,
+        display_name=job.display_name,
+        description=job.description,
+        tags=dict(job.tags),
+        properties={**job.properties, **facts.as_properties()},
+        notices=plan.notices,
+    )
+    documents = {
+        layout.JOB_DOCUMENT: job.document,
+        layout.PLAN_DOCUMENT: {"plan": asdict(plan), "snapshot": snapshot},
+    }
+    services.runs.create(run, documents)
+    if plan.needs_preparation:
+        services.supervise(run.name)
+    else:
+        with uninterrupted():
+            carry(services, run.name)
+    return services.runs.get(run.name)

@@ -1,0 +1,176 @@
+"""The one composition root: a Workspace holds the stores and builds computes, environments and backends by name.
+
+On disk, below ``MLCLI_HOME`` (default ``~/.mlcli``)::
+
+    settings.yml              settings, all optional
+    environments/ downloads/  caches that every workspace shares
+    workspaces/NAME/          index.sqlite, runs/, snapshots/
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from mlcli import registry
+from mlcli.domain.errors import MlcliError, NotFoundError, UnsupportedError, UsageError
+from mlcli.domain.job import EnvironmentSpec
+from mlcli.domain.settings import Settings
+from mlcli.operations import layout
+from mlcli.ports.backends import Backend
+from mlcli.ports.environments import EnvironmentBuilder
+from mlcli.ports.stores import DownloadCache, RunStore, SnapshotStore
+
+DEFAULT_NAME = "default"
+
+
+class Workspace:
+    """Stores, and implementations by name (``ports.services.Services``). Nothing is opened before it is used."""
+
+    def __init__(self, home: Path, name: str, settings: Settings) -> None:
+        self.home = home
+        self.name = name
+        self.root = home / "workspaces" / name
+        self.settings = settings
+        self._backends: dict[str, Backend] = {}
+        self._supervisors: list[subprocess.Popen[bytes]] = []
+
+    @cached_property
+    def runs(self) -> RunStore:
+        """The runs of this workspace."""
+        from mlcli.stores.runs import FolderRunStore
+
+        return FolderRunStore(self.root)
+
+    @cached_property
+    def snapshots(self) -> SnapshotStore:
+        """The code snapshots of this workspace."""
+        from mlcli.stores.snapshots import ContentStore
+
+        return ContentStore(self.root, self.settings)
+
+    @cached_property
+    def downloads(self) -> DownloadCache:
+        """Files from the web, shared by every workspace of this home."""
+        from mlcli.stores.downloads import WebDownloads
+
+        return WebDownloads(self.home)
+
+    def backend(self, name: str) -> Backend:
+        """The backend of that registered name, built once."""
+        if name not in self._backends:
+            self._backends[name] = self._build_backend(name)
+        return self._backends[name]
+
+    def _build_backend(self, name: str) -> Backend:
+        backend = registry.load("backends", name)
+        if name != "local":
+            built: Backend = backend(self.settings)
+            return built
+        transport = registry.load("transports", "local")()
+        scheduler = registry.load("schedulers", "process")()
+        local: Backend = backend(transport, scheduler, self.settings)
+        return local
+
+    def backend_of_compute(self, compute: str) -> str:
+        """The backend that serves a compute. Raises NotFoundError."""
+        if compute == "local":
+            return "local"
+        raise NotFoundError(
+            f"there is no compute named {compute!r} in workspace {self.name!r}",
+            hint="to run on this machine add: --set compute=local",
+        )
+
+    @cached_property
+    def _builders(self) -> list[EnvironmentBuilder]:
+        return [registry.load("environments", name)(self.home) for name in registry.names("environments")]
+
+    def environment_builders(self) -> Sequence[EnvironmentBuilder]:
+        """Every registered builder."""
+        return self._builders
+
+    def environment_builder(self, spec: EnvironmentSpec) -> EnvironmentBuilder:
+        """The first builder that accepts this environment. Raises UnsupportedError when none does."""
+        for builder in self._builders:
+            if builder.accepts(spec):
+                return builder
+        raise UnsupportedError(
+            "no environment builder here can make this environment",
+            hint="use your own interpreter with: --set environment=current",
+        )
+
+    def supervise(self, run: str) -> None:
+        """Start the detached supervisor of a run, in a session of its own; its output goes to the run's system logs."""
+        log = self.runs.folder(run) / layout.SUPERVISOR_LOG
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("ab") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "mlcli.supervisor", self.name, run],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+                # Not the person's folder: `-m` would import a random.py that lies there.
+                cwd=self.root,
+                env={**os.environ, "MLCLI_HOME": str(self.home)},
+            )
+        self._supervisors.append(process)  # kept: a Popen that is forgotten while its process runs warns
+
+
+def home() -> Path:
+    """``MLCLI_HOME``, else ``~/.mlcli``. Raises UsageError when there is neither."""
+    given = os.environ.get("MLCLI_HOME")
+    if given:
+        return Path(given).expanduser().absolute()
+    try:
+        return Path.home() / ".mlcli"
+    except RuntimeError as nowhere:
+        raise UsageError("there is no home folder for mlcli's files", hint="set MLCLI_HOME to a folder") from nowhere
+
+
+def open_workspace(name: str | None = None) -> Workspace:
+    """The workspace of that name (default: ``MLCLI_WORKSPACE``, else ``default``). Makes nothing on disk yet."""
+    chosen = name or os.environ.get("MLCLI_WORKSPACE") or DEFAULT_NAME
+    if not all(letter.isalnum() or letter in "-_." for letter in chosen) or chosen.startswith("."):
+        raise UsageError(f"{chosen!r} is not a workspace name", hint="use letters, digits, '-', '_' and '.'")
+    where = home()
+    return Workspace(where, chosen, read_settings(where / "settings.yml"))
+
+
+def read_settings(file: Path) -> Settings:
+    """The defaults, then the file, then ``MLCLI_<SETTING>`` variables. Raises MlcliError for what is no setting."""
+    given: dict[str, Any] = {}
+    if file.exists():
+        given.update(_settings_file(file))
+    for setting in fields(Settings):
+        variable = os.environ.get(f"MLCLI_{setting.name.upper()}")
+        if variable is not None:
+            given[setting.name] = variable
+    return Settings(**{name: _number(name, value) for name, value in given.items()})
+
+
+def _settings_file(file: Path) -> Mapping[str, Any]:
+    from mlcli.spec.load import load
+
+    known = [setting.name for setting in fields(Settings)]
+    document = load(file.read_bytes(), str(file))
+    for name in document.tree:
+        if name not in known:
+            place = document.place((name,), key=True)
+            raise MlcliError(f"{name!r} is not a setting", place=place, hint=f"settings: {', '.join(known)}")
+    tree: Mapping[str, Any] = document.tree
+    return tree
+
+
+def _number(name: str, value: object) -> float | int:
+    try:
+        number = float(str(value))
+    except ValueError:
+        raise MlcliError(f"the setting {name} must be a number, not {value!r}") from None
+    return int(number) if name.endswith("_files") else number
