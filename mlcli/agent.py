@@ -69,7 +69,7 @@ def decode(data: bytes) -> Any:
     try:
         from _json import make_scanner
 
-        value, end = make_scanner(_Scan)(text, 0)
+        value, end = make_scanner(_Scan)(text, 0)  # type: ignore[arg-type]
     except StopIteration:
         raise ValueError("not JSON") from None
     except (ImportError, AttributeError):
@@ -112,7 +112,7 @@ def _read(path: str) -> bytes | None:
     except (FileNotFoundError, NotADirectoryError, ProcessLookupError):
         return None
     try:
-        parts = []
+        parts: list[bytes] = []
         while True:
             part = os.read(file, 1 << 16)
             if not part:
@@ -136,7 +136,7 @@ def _write_all(file: int, data: bytes) -> None:
 
 def _write_record(folder: str, name: str, value: dict[str, Any]) -> None:
     path = os.path.join(folder, name)
-    temporary = "%s.%d" % (path, os.getpid())
+    temporary = f"{path}.{os.getpid()}"
     file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
         _write_all(file, encode(value).encode() + b"\n")
@@ -147,7 +147,7 @@ def _write_record(folder: str, name: str, value: dict[str, Any]) -> None:
 
 
 def _remove(path: str) -> None:
-    try:
+    try:  # noqa: SIM105  (contextlib is one more module to import)
         os.unlink(path)
     except FileNotFoundError:
         pass
@@ -174,7 +174,7 @@ def is_alive(who: dict[str, Any]) -> bool:
     if who["boot_id"].partition("@")[0] != boot_id().partition("@")[0]:
         return False
     facts = _facts(who["pid"])
-    return facts is not None and facts[2] == who["start_time"]
+    return facts is not None and bool(facts[2] == who["start_time"])
 
 
 def is_foreign(who: dict[str, Any]) -> bool:
@@ -191,7 +191,7 @@ def boot_id() -> str:
     boot = (_read("/proc/sys/kernel/random/boot_id") or b"").decode().strip()
     namespace = os.readlink("/proc/self/ns/pid").strip("pid:[]")
     machine = (_read("/etc/machine-id") or b"").decode().strip() or os.uname().nodename
-    return "%s.%s@%s" % (boot, namespace, machine)
+    return f"{boot}.{namespace}@{machine}"
 
 
 def _facts(pid: int) -> tuple[int, int, int] | None:
@@ -200,7 +200,7 @@ def _facts(pid: int) -> tuple[int, int, int] | None:
         lines = parse_ps(_output(["ps", "-o", "pid=,pgid=,stat=,lstart=", "-p", str(pid)]))
         return lines.get(pid)
     try:
-        data = _read("/proc/%d/stat" % pid)
+        data = _read(f"/proc/{pid}/stat")
     except PermissionError:  # hidepid: somebody else's
         return None
     if data is None:
@@ -212,11 +212,11 @@ def _facts(pid: int) -> tuple[int, int, int] | None:
 
 
 def parse_ps(text: str) -> dict[int, tuple[int, int, int]]:
-    """pid -> (process group, 0, start in seconds since 1970) of what ``ps -o pid=,pgid=,stat=,lstart=`` printed in UTC.
+    """A map from pid to (process group, 0, start in seconds since 1970) of what ``ps -o pid=,pgid=,stat=,lstart=`` printed in UTC.
 
     Zombies are left out. For systems without /proc.
     """
-    months = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
+    months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
     found = {}
     for line in text.splitlines():
         pid, group, state, _, month, day, clock, year = line.split()
@@ -274,60 +274,556 @@ def _send(who: dict[str, Any], number: int) -> bool:
     return True
 
 
-def _leftovers(command: dict[str, Any], cookie: str) -> list[int]:
-    """Live processes of the run: in the command's session or group, or started with the run's cookie."""
-    if not LINUX:
-        table = parse_ps(_output(["ps", "-A", "-o", "pid=,pgid=,stat=,lstart="]))
-        return [pid for pid, facts in table.items() if facts[0] == command["pid"]]
-    user = os.geteuid()
-    needle = ("%s=%s" % (COOKIE, cookie)).encode()
-    leader = _facts(command["pid"])
-    ours = leader is None or leader[2] == command["start_time"]
-    found = []
-    for name in os.listdir("/proc"):
-        if name.isdigit() and _belongs(int(name), command, needle, user, ours):
-            found.append(int(name))
-    return found
+class _Run:
+    """The processes of one run: the command, and what it has started.
 
+    ``held``: the command's pid cannot have gone to a stranger, because its parent (this process) has not reaped it.
+    """
 
-def _belongs(pid: int, command: dict[str, Any], needle: bytes, user: int, ours: bool) -> bool:
-    """``ours``: the command's pid has not gone to a stranger, whose session would bear the same number."""
-    try:
-        if user not in (0, os.stat("/proc/%d" % pid).st_uid):
-            return False
-        facts = _facts(pid)
-        if facts is None or facts[2] < command["start_time"] or pid == os.getpid():
-            return False
-        if ours and command["pid"] in facts[:2]:
-            return True
-        return needle in (_read("/proc/%d/environ" % pid) or b"").split(b"\0")
-    except OSError:  # it has just ended, or is not ours to see
-        return False
+    def __init__(self, command: dict[str, Any], cookie: str, *, held: bool) -> None:
+        self.command = command
+        self.cookie = cookie
+        self.held = held
+        self._asked_at: float | None = None
 
+    def signal(self, number: int) -> list[int]:
+        """Signal every live process of the run; those that were there."""
+        found = self.processes()
+        for pid in found:
+            try:  # noqa: SIM105
+                os.kill(pid, number)
+            except OSError:
+                pass
+        return found
 
-def _signal_all(command: dict[str, Any], cookie: str, number: int) -> list[int]:
-    """Signal every process of the run; those that were there."""
-    found = _leftovers(command, cookie)
-    for pid in found:
+    def processes(self) -> list[int]:
+        """Live processes in the command's session or group, or started with the run's cookie wherever they went."""
+        leader = self.command["pid"]
+        ours = self.held or is_alive(self.command)
+        if not LINUX:
+            table = parse_ps(_output(["ps", "-A", "-o", "pid=,pgid=,stat=,lstart="]))
+            return [pid for pid, facts in table.items() if ours and facts[0] == leader]
+        user = os.geteuid()
+        needle = f"{COOKIE}={self.cookie}".encode()
+        pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]
+        return [pid for pid in pids if self._has(pid, needle, user, leader if ours else None)]
+
+    def _has(self, pid: int, needle: bytes, user: int, leader: int | None) -> bool:
         try:
-            os.kill(pid, number)
-        except OSError:
-            pass
-    return found
+            if user not in (0, os.stat(f"/proc/{pid}").st_uid):
+                return False
+            facts = _facts(pid)
+            if facts is None or facts[2] < self.command["start_time"] or pid == os.getpid():
+                return False
+            if leader is not None and leader in facts[:2]:
+                return True
+            return needle in (_read(f"/proc/{pid}/environ") or b"").split(b"\0")
+        except OSError:  # it has just ended, or is not ours to see
+            return False
+
+    def ask(self) -> list[int]:
+        """TERM to every live process of the run, once; those that are there."""
+        if self._asked_at is not None:  # to many programs a second TERM means: now
+            return self.processes()
+        self._asked_at = time.monotonic()
+        return self.signal(signal.SIGTERM)
+
+    def end(self, grace_s: float) -> tuple[list[int], list[int]]:
+        """TERM to what is there, KILL when the grace period since then is over; (what was there, what even that left)."""
+        found = left = self.ask()
+        deadline = (self._asked_at or 0.0) + grace_s
+        while left and time.monotonic() < deadline:
+            time.sleep(LEFTOVER_POLL_S)
+            left = self.processes()
+        deadline = time.monotonic() + KILL_PATIENCE_S
+        while left and time.monotonic() < deadline:
+            self.signal(signal.SIGKILL)
+            time.sleep(LEFTOVER_POLL_S)
+            left = self.processes()
+        return found, left
 
 
-def _end_leftovers(command: dict[str, Any], cookie: str, grace_s: float) -> list[int]:
-    """TERM to what is left of the run, KILL after the grace period; the pids that even KILL could not end."""
-    if not _signal_all(command, cookie, signal.SIGTERM):
-        return []
-    deadline = time.monotonic() + grace_s
-    while time.monotonic() < deadline:
-        time.sleep(LEFTOVER_POLL_S)
-        if not _leftovers(command, cookie):
-            return []
-    deadline = time.monotonic() + KILL_PATIENCE_S
-    while _signal_all(command, cookie, signal.SIGKILL):
-        if time.monotonic() > deadline:
-            return _leftovers(command, cookie)
-        time.sleep(LEFTOVER_POLL_S)
-    return []
+# start: the starter, the agent proper, the command
+
+
+def start(folder: str) -> dict[str, Any]:
+    """Start what the run folder's ``launch.json`` says, unless somebody has; answers who the agent is.
+
+    ``{"run_folder", "agent"}``, or ``{"run_folder", "exit"}`` when the run is over already (cancelled before it started),
+    or ``{"run_folder", "error"}``: nothing was started, and why.
+    """
+    try:
+        lock = _lock(folder)
+        known = _begun(folder)
+        if known is None:
+            error = _fork_agent(folder, lock)
+            known = _begun(folder) or {"error": error or "the agent ended before it could start the command"}
+        os.close(lock)
+    except (OSError, ValueError, KeyError) as failed:
+        known = {"error": _sentence(failed)}
+    return dict(run_folder=folder, **known)
+
+
+def _sentence(failed: Exception) -> str:
+    if isinstance(failed, OSError) and failed.strerror:
+        return f"{failed.strerror}: {failed.filename}" if failed.filename else failed.strerror
+    return f"{type(failed).__name__}: {failed}"
+
+
+def _begun(folder: str) -> dict[str, Any] | None:
+    """What a start of a run that was started (or cancelled) before answers; its secrets are not kept any longer."""
+    for key, name in (("agent", AGENT), ("exit", EXIT)):
+        record = _record(folder, name)
+        if record is not None:
+            _remove(os.path.join(folder, LAUNCH))
+            return {key: record}
+    return None
+
+
+def _lock(folder: str) -> int:
+    """Wait for the right to start the run. Handed on by fork, so that it is free again only when the run has begun, or
+    everybody who could begin it is dead.
+    """
+    from fcntl import LOCK_EX, flock
+
+    path = os.path.join(folder, LOCK)
+    lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        flock(lock, LOCK_EX)
+    except OSError as failed:
+        if failed.errno not in (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK):
+            raise
+        # A file system without locks: the first one to make this file starts the run, now or never.
+        os.close(os.open(path + ".once", os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    return lock
+
+
+def _fork_agent(folder: str, lock: int) -> str:
+    """Start the agent proper and wait until it has told who it is; why it could not, or nothing."""
+    reader, writer = os.pipe()
+    if os.fork() == 0:
+        try:
+            os.close(reader)
+            _become_agent(folder, lock, writer)
+        finally:
+            os._exit(1)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as answer:
+        return answer.read().decode("utf-8", "replace")
+
+
+def _become_agent(folder: str, lock: int, answer: int) -> NoReturn:
+    """The agent proper: a session of its own, no terminal, no stream that the starter's caller waits for."""
+    os.setsid()
+    null = os.open(os.devnull, os.O_RDWR)
+    for stream in (0, 1, 2):
+        os.dup2(null, stream)
+    try:
+        agent_log = os.open(os.path.join(folder, AGENT_LOG), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        os.dup2(agent_log, 2)
+        os.close(agent_log)
+    except FileNotFoundError:  # no folder for it: not wanted
+        pass
+    _carry(folder, lock, answer)
+    os._exit(0)
+
+
+def _carry(folder: str, lock: int, answer: int) -> None:
+    """Start the command, say so, wait for its end, write it down."""
+    try:
+        launch = _launch(folder)
+        reserved = _reserve(folder)
+        wake = _listen()
+        child = _Child(folder, launch)
+        command = identity(child.pid)
+        _write_record(
+            folder,
+            AGENT,
+            dict(
+                identity(),
+                version=VERSION,
+                host=os.uname().nodename,
+                command=command,
+                cookie=launch["cookie"],
+                grace_s=launch["grace_s"],
+                started_at=time.time(),
+            ),
+        )
+        _remove(os.path.join(folder, LAUNCH))
+    except (OSError, ValueError, KeyError) as failed:
+        _remove(os.path.join(folder, RESERVED))
+        os.write(answer, _sentence(failed).encode())
+        return  # the child sees the end of its pipe, and goes
+    started_at = time.time()
+    os.close(answer)
+    os.close(lock)
+    why = child.release(launch)
+    if why:
+        os.waitpid(child.pid, 0)
+        _finish(folder, reserved, _exit_record("not_started", None, started_at, why))
+        return
+    run = _Run(command, launch["cookie"], held=True)
+    cause, status = _watch(run, wake, launch["timeout_s"], launch["grace_s"])
+    record = _exit_record(cause, status, started_at, "")
+    left, stubborn = run.end(launch["grace_s"])
+    _finish(folder, reserved, dict(record, message=_message(folder, cause, status, left, stubborn)))
+
+
+def _launch(folder: str) -> dict[str, Any]:
+    launch = _record(folder, LAUNCH)
+    if launch is None:
+        raise FileNotFoundError(errno.ENOENT, "there is nothing to launch", os.path.join(folder, LAUNCH))
+    if launch["version"] != VERSION:
+        raise ValueError(f"launch.json is of version {launch['version']}, this agent reads {VERSION}")
+    launch["cookie"] = os.urandom(16).hex()
+    return launch
+
+
+def _reserve(folder: str) -> int:
+    """A file that exit.json will be renamed from, with its space on the disk taken now: a full disk must not keep a run
+    from telling its end.
+    """
+    path = os.path.join(folder, RESERVED)
+    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    if hasattr(os, "posix_fallocate"):
+        try:
+            os.posix_fallocate(file, 0, EXIT_RECORD_BYTES)
+            return file
+        except OSError as failed:
+            if failed.errno not in (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS):
+                raise
+    _write_all(file, b" " * EXIT_RECORD_BYTES)
+    return file
+
+
+def _exit_record(cause: str, status: int | None, started_at: float, message: str) -> dict[str, Any]:
+    """``status``: the command's exit code, or minus the number of the signal that killed it."""
+    number = -status if status is not None and status < 0 else None
+    return {
+        "cause": cause,
+        "code": status if number is None else 128 + number,
+        "signal": number,
+        "started_at": started_at,
+        "ended_at": max(started_at, time.time()),
+        "message": message,
+    }
+
+
+def _finish(folder: str, reserved: int, record: dict[str, Any]) -> None:
+    """Write exit.json so that it is there whole or not at all."""
+    data = encode(dict(record, message=record["message"][:500])).encode() + b"\n"
+    os.lseek(reserved, 0, os.SEEK_SET)
+    _write_all(reserved, data)
+    os.ftruncate(reserved, len(data))
+    os.fsync(reserved)
+    os.rename(os.path.join(folder, RESERVED), os.path.join(folder, EXIT))
+
+
+def _listen() -> int:
+    """A pipe that gets a byte, its number, for each signal that matters here."""
+    reader, writer = os.pipe()
+    os.set_blocking(reader, False)
+    os.set_blocking(writer, False)
+    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    for number in (signal.SIGCHLD, signal.SIGTERM):
+        signal.signal(number, lambda *_: None)
+    for number in (signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+    return reader
+
+
+class _Child:
+    """The command's process, forked but held back until the agent has written down who it is."""
+
+    def __init__(self, folder: str, launch: dict[str, Any]) -> None:
+        path = os.path.join(folder, launch["log"])
+        log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        held, self._go = os.pipe()
+        self._report, report = os.pipe()
+        self.pid = os.fork()
+        if self.pid == 0:
+            try:
+                os.close(self._go)
+                _become_command(launch, log, held, report)
+            finally:
+                os._exit(127)
+        for file in (log, held, report):
+            os.close(file)
+
+    def release(self, launch: dict[str, Any]) -> str:
+        """Let it become the command; why it could not, or nothing."""
+        os.write(self._go, b"!")
+        os.close(self._go)
+        with os.fdopen(self._report, "rb") as report:
+            told = report.read().decode()
+        if not told:
+            return ""
+        stage, number = told.split()
+        return why_not_started(stage, int(number), launch)
+
+
+def _become_command(launch: dict[str, Any], log: int, held: int, report: int) -> None:
+    """In the child: nothing of the agent's stays (signals, streams, session); then the command. Returns on failure."""
+    stage = "session"
+    try:
+        os.setsid()
+        signal.set_wakeup_fd(-1)
+        # Python ignores the last two for itself; a command expects to start with every default.
+        for number in (signal.SIGTERM, signal.SIGCHLD, signal.SIGHUP, signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ):
+            signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, [])
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        if not os.read(held, 1):
+            return  # the agent is dead: nobody would know of the command
+        stage = "chdir"
+        os.chdir(launch["working_directory"])
+        stage = "exec"
+        environment = command_environment(dict(os.environ), launch["environment"], launch["cookie"])
+        argv = command_argv(launch)
+        os.execvpe(argv[0], argv, environment)
+    except OSError as failed:
+        os.write(report, f"{stage} {failed.errno or 0}".encode())
+
+
+def command_argv(launch: dict[str, Any]) -> list[str]:
+    """``argv``, then the shell that runs ``command`` (when there is one): bash, as Azure ML, else sh."""
+    if launch["command"] is None:
+        return list(launch["argv"])
+    shell = "/bin/bash" if os.access("/bin/bash", os.X_OK) else "/bin/sh"
+    return [*launch["argv"], shell, "-c", launch["command"]]
+
+
+def command_environment(machine: dict[str, str], changes: dict[str, Any], cookie: str) -> dict[str, str]:
+    """The machine's own variables with ``defaults`` where it has none, less ``unset``, with ``set``; ``prepend_path`` and
+    ``append_path`` around its PATH; and the cookie by which the run's processes are known.
+    """
+    environment = dict(changes["defaults"])
+    environment.update(machine)
+    for name in changes["unset"]:
+        environment.pop(name, None)
+    environment.update(changes["set"])
+    path = environment.get("PATH", os.defpath)
+    environment["PATH"] = os.pathsep.join([*changes["prepend_path"], *filter(None, [path]), *changes["append_path"]])
+    environment[COOKIE] = cookie
+    return environment
+
+
+def why_not_started(stage: str, number: int, launch: dict[str, Any]) -> str:
+    """A failed start as a sentence for the person who wrote the job."""
+    text = os.strerror(number)
+    if stage == "chdir":
+        return f"the working directory {launch['working_directory']} cannot be entered: {text}"
+    if stage != "exec":
+        return f"the command could not be given a session of its own: {text}"
+    program = command_argv(launch)[0]
+    missing = f"{program}: no such program"
+    if os.path.exists(program):
+        missing = f"{program} cannot be run: the interpreter in its first line (#!) is not there"
+    known = {
+        errno.E2BIG: f"the command and its environment variables are longer than this system allows ({text})",
+        errno.ENOENT: missing,
+        errno.EACCES: f"{program}: permission denied (not an executable file, or in a folder that may not be read)",
+    }
+    return known.get(number, f"{program} cannot be run: {text}")
+
+
+def _watch(run: _Run, wake: int, timeout_s: float | None, grace_s: float) -> tuple[str, int]:
+    """Sleep until the command has ended, by itself, by SIGTERM to the agent (a cancel) or by its time limit.
+
+    (cause, exit code or minus the signal's number). The command is left as a zombie, so that its pid stays its own.
+    """
+    cause = "exit"
+    deadline = None if timeout_s is None else time.monotonic() + timeout_s
+    while True:
+        rest = LONGEST_SELECT_S if deadline is None else max(0.0, deadline - time.monotonic())
+        ready, _, _ = select.select([wake], [], [], min(rest, LONGEST_SELECT_S))
+        signals = os.read(wake, 4096) if ready else b""
+        status = _status(run.command["pid"])
+        if status is not None:
+            return cause, status
+        over = deadline is not None and time.monotonic() >= deadline
+        if cause == "exit" and (over or signal.SIGTERM in signals):
+            cause = "time_limit" if over else "canceled"
+            run.ask()
+            deadline = time.monotonic() + grace_s
+        elif over:
+            run.signal(signal.SIGKILL)
+            deadline = time.monotonic() + KILL_PATIENCE_S
+
+
+def _status(pid: int) -> int | None:
+    """How a child has ended (code, or minus the signal's number), None while it runs."""
+    if hasattr(os, "waitid"):
+        ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        if ended is None:
+            return None
+        return ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
+    found, status = os.waitpid(pid, os.WNOHANG)
+    if found == 0:
+        return None
+    return os.WEXITSTATUS(status) if os.WIFEXITED(status) else -os.WTERMSIG(status)
+
+
+def _message(folder: str, cause: str, status: int, left: list[int], stubborn: list[int]) -> str:
+    """What the exit record's other fields cannot say; mostly nothing."""
+    parts = []
+    if cause == "canceled" and not os.path.exists(os.path.join(folder, CANCEL)):
+        parts.append("ended by SIGTERM from outside mlcli: the machine was shut down, or a batch system ended the job")
+    if cause == "exit" and left:
+        how = f"was killed by signal {-status}" if status < 0 else f"exited with code {status}"
+        parts.append(f"the command {how}; processes that it had left running were ended ({_pids(left)})")
+    if stubborn:
+        parts.append(f"processes that could not be ended: {_pids(stubborn)}")
+    return "; ".join(parts)
+
+
+def _pids(pids: list[int]) -> str:
+    return "pid " + ", ".join(str(pid) for pid in pids[:10]) + (", ..." if len(pids) > 10 else "")
+
+
+# observe, cancel, list
+
+
+def observe(folder: str) -> dict[str, Any]:
+    """What is to be seen of a run: ``{"run_folder", "sight", "exit", "started_at", "evidence"}``.
+
+    The exit record is read before asking whether the agent lives, and once more when it does not.
+    """
+    try:
+        return dict(run_folder=folder, **_sight(folder))
+    except (OSError, ValueError, KeyError) as unreadable:
+        return {"run_folder": folder, "sight": "no_answer", "evidence": _sentence(unreadable)}
+
+
+def _sight(folder: str) -> dict[str, Any]:
+    exit_record = _record(folder, EXIT)
+    if exit_record is not None:
+        return {"sight": "exited", "exit": exit_record}
+    agent = _record(folder, AGENT)
+    if agent is None:
+        return {"sight": "starting"} if _is_locked(folder) else {"sight": "absent", "evidence": "it was never started"}
+    if is_alive(agent):
+        return {"sight": "running", "started_at": agent["started_at"]}
+    if is_foreign(agent):
+        evidence = f"the job runs on {agent['host']}: only there can be told whether it still does"
+        return {"sight": "no_answer", "evidence": evidence}
+    exit_record = _record(folder, EXIT)
+    if exit_record is not None:
+        return {"sight": "exited", "exit": exit_record}
+    return {"sight": "gone", "started_at": agent["started_at"], "evidence": _how_lost(agent)}
+
+
+def _how_lost(agent: dict[str, Any]) -> str:
+    if agent["boot_id"] != boot_id():
+        return "the machine was restarted while the job ran"
+    left = _Run(agent["command"], agent["cookie"], held=False).processes()
+    still = f"; its command still runs ({_pids(left)}): cancel the job to end it" if left else ""
+    return f"the agent that watched the job (pid {agent['pid']}) was killed and left no exit record{still}"
+
+
+def _is_locked(folder: str) -> bool:
+    from fcntl import LOCK_NB, LOCK_SH, flock
+
+    try:
+        lock = os.open(os.path.join(folder, LOCK), os.O_RDONLY | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    try:
+        flock(lock, LOCK_SH | LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(lock)
+    return False
+
+
+def cancel(folder: str) -> dict[str, Any]:
+    """Ask for the run's end and return at once; no error when it is over. A run that has not started never will.
+
+    What a killed agent has left running is ended too, by a process that is started for that.
+    """
+    try:
+        os.makedirs(folder, 0o700, exist_ok=True)
+        agent = _record(folder, AGENT) or _cancel_before_start(folder)
+        if agent is not None and _record(folder, EXIT) is None:
+            _mark_cancelled(folder)
+            if not _send(agent, signal.SIGTERM):
+                _end_lost(agent)
+    except (OSError, ValueError, KeyError) as failed:
+        return {"run_folder": folder, "error": _sentence(failed)}
+    return observe(folder)
+
+
+def _cancel_before_start(folder: str) -> dict[str, Any] | None:
+    """Write the end of a run that nobody has started; the agent's record when somebody was quicker."""
+    lock = _lock(folder)
+    try:
+        agent = _record(folder, AGENT)
+        if agent is None and _record(folder, EXIT) is None:
+            record = {"cause": "canceled", "code": None, "signal": None, "started_at": None, "ended_at": time.time()}
+            _write_record(folder, EXIT, dict(record, message="cancelled before it started"))
+            _remove(os.path.join(folder, LAUNCH))
+        return agent
+    finally:
+        os.close(lock)
+
+
+def _mark_cancelled(folder: str) -> None:
+    try:  # noqa: SIM105
+        os.close(os.open(os.path.join(folder, CANCEL), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    except OSError:
+        pass  # on a full disk only the exit record's message is less exact
+
+
+def _end_lost(agent: dict[str, Any]) -> None:
+    """End what an agent that was killed has left running, in a process of its own."""
+    if agent["boot_id"] != boot_id():
+        return
+    run = _Run(agent["command"], agent["cookie"], held=False)
+    if run.processes() and os.fork() == 0:
+        try:
+            os.setsid()
+            null = os.open(os.devnull, os.O_RDWR)
+            for stream in (0, 1, 2):
+                os.dup2(null, stream)
+            run.end(agent["grace_s"])
+        finally:
+            os._exit(0)
+
+
+def list_files(folder: str, below: str) -> dict[str, Any]:
+    """``{"run_folder", "files": {path relative to FOLDER/BELOW: size in bytes}}``; symbolic links to files count as what
+    they lead to, those to folders only while they stay inside the run folder.
+    """
+    files: dict[str, int] = {}
+    _walk(os.path.realpath(folder), os.path.join(folder, below), "", (), files)
+    return {"run_folder": folder, "files": files}
+
+
+def _walk(root: str, folder: str, prefix: str, above: tuple[str, ...], files: dict[str, int]) -> None:
+    real = os.path.realpath(folder)
+    if real in above or not (real + "/").startswith(root + "/"):
+        return
+    try:
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    for entry in entries:
+        if entry.is_dir():
+            _walk(root, entry.path, prefix + entry.name + "/", (*above, real), files)
+        elif entry.is_file():
+            files[prefix + entry.name] = entry.stat().st_size
+
+
+def main() -> None:
+    """``VERB FOLDER...``: one line of JSON per run folder; exits with 1 when an answer tells an error."""
+    verb, *arguments = sys.argv[1:]
+    if verb == "list":
+        answers = [list_files(os.path.abspath(arguments[0]), arguments[1])]
+    else:
+        act = {"start": start, "observe": observe, "cancel": cancel}[verb]
+        answers = [act(os.path.abspath(folder)) for folder in arguments]
+    sys.stdout.write("".join(encode(answer) + "\n" for answer in answers))
+    sys.stdout.flush()
+    sys.exit(1 if any("error" in answer for answer in answers) else 0)
