@@ -152,7 +152,8 @@ def read_settings(file: Path) -> Settings:
         variable = os.environ.get(f"MLCLI_{setting.name.upper()}")
         if variable is not None:
             given[setting.name] = variable
-    return Settings(**{name: _number(name, value) for name, value in given.items()})
+    numbers: dict[str, Any] = {name: _number(name, value) for name, value in given.items()}
+    return Settings(**numbers)
 
 
 def _settings_file(file: Path) -> Mapping[str, Any]:

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, Union
+from typing import Any
 
-Scalar = Union[str, int, float, bool]
+Scalar = str | int | float | bool
 
 
 class Generation(str, Enum):
@@ -43,7 +43,7 @@ class DataInput:
     mode: str = "ro_mount"
 
 
-Input = Union[LiteralInput, DataInput]
+Input = LiteralInput | DataInput
 
 
 @dataclass(frozen=True)

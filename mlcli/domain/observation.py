@@ -52,21 +52,17 @@ def reconcile(state: State, since: float, observation: Observation, now: float) 
     return event
 
 
+_PROGRESS = {Sight.QUEUED: Reason.QUEUED, Sight.STARTING: Reason.STARTING, Sight.RUNNING: Reason.RUNNING}
+
+
 def _seen(state: State, since: float, observation: Observation, now: float) -> Event | None:
     sight = observation.sight
     if sight is Sight.EXITED and observation.exit is not None:
         return ended(observation.exit)
     if sight is Sight.GONE or (sight is Sight.ABSENT and now - since >= LOST_GRACE_S):
         return Event(Reason.LOST, now, observation.evidence or "the job is gone and left no exit record")
-    if state is State.CANCEL_REQUESTED:
-        return None
-    if sight is Sight.QUEUED:
-        return Event(Reason.QUEUED, now, observation.evidence)
-    if sight is Sight.STARTING:
-        return Event(Reason.STARTING, now, observation.evidence)
-    if sight is Sight.RUNNING:
-        return Event(Reason.RUNNING, now, observation.evidence, started_at=observation.started_at)
-    return None
+    reason = _PROGRESS.get(sight)
+    return Event(reason, now, observation.evidence, started_at=observation.started_at) if reason else None
 
 
 def ended(record: ExitRecord) -> Event:

@@ -20,7 +20,8 @@ class CodePlan:
 @dataclass(frozen=True)
 class EnvironmentPlan:
     """Which builder makes the environment from what. ``fingerprint`` is the cache key (None: nothing to build);
-    ``cached`` whether it is there already."""
+    ``cached`` whether it is there already.
+    """
 
     builder: str
     spec: EnvironmentSpec
@@ -88,6 +89,7 @@ class Plan:
     @property
     def needs_preparation(self) -> bool:
         """Whether something slow (a build, a download) stands before the command, so that a detached supervisor is
-        worth its start."""
+        worth its start.
+        """
         to_build = self.environment.fingerprint is not None and not self.environment.cached
         return to_build or any(entry.action in {"fetch", "copy"} for entry in self.inputs)

@@ -73,9 +73,7 @@ def _doomed(
     runs = observe.list_runs(services, RunFilter(include_archived=True))[keep_last or 0 :]
     before = time.time() - (older_than_s or 0.0)
     return [
-        run
-        for run in runs
-        if run.state.is_end and run.created_at <= before and (states is None or run.state in states)
+        run for run in runs if run.state.is_end and run.created_at <= before and (states is None or run.state in states)
     ]
 
 

@@ -43,7 +43,8 @@ def list_runs(services: Services, which: RunFilter) -> list[Run]:
 
 def refresh(services: Services, runs: Sequence[Run]) -> list[Run]:
     """The same runs, reconciled: one look per backend, however many runs. A workspace that cannot be written to, or a
-    compute that does not answer, leaves them as they are."""
+    compute that does not answer, leaves them as they are.
+    """
     current = {run.name: run for run in runs}
     live = [run for run in runs if not run.state.is_end]
     if live:

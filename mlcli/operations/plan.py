@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -34,10 +34,9 @@ def plan(services: Services, job: CommandJob) -> Plan:
         refusals.append(_sentence(refused))
     inputs = tuple(_input(name, given, folder, refusals) for name, given in job.inputs.items())
     outputs = tuple(_output(name, wanted, folder, notices) for name, wanted in job.outputs.items())
-    experiment = job.experiment_name or Path.cwd().name or "Default"
-    return Plan(
+    planned = Plan(
         run=run,
-        experiment_name=experiment,
+        experiment_name=job.experiment_name or Path.cwd().name or "Default",
         compute=compute,
         backend=backend,
         run_folder=str(folder),
@@ -45,7 +44,6 @@ def plan(services: Services, job: CommandJob) -> Plan:
         command=_command(job, inputs, outputs),
         environment=_environment(services, job, refusals),
         code=_code(services, job, refusals),
-        environment_variables=dict(_variables(services, job, run, experiment, folder, inputs, outputs)),
         inputs=inputs,
         outputs=outputs,
         resources=job.resources,
@@ -53,6 +51,7 @@ def plan(services: Services, job: CommandJob) -> Plan:
         notices=tuple(notices),
         refusals=tuple(refusals),
     )
+    return replace(planned, environment_variables=dict(_variables(services.name, job, planned)))
 
 
 def _sentence(error: MlcliError) -> str:
@@ -79,7 +78,7 @@ def _environment(services: Services, job: CommandJob, refusals: list[str]) -> En
 def _code(services: Services, job: CommandJob, refusals: list[str]) -> CodePlan | None:
     if job.code is None:
         return None
-    if not os.path.isabs(job.code):
+    if not Path(job.code).is_absolute():
         refusals.append(f"the code {job.code!r} is not a folder on this machine: give the path of a local folder")
         return None
     try:
@@ -99,7 +98,7 @@ def _input(name: str, given: LiteralInput | DataInput, folder: Path, refusals: l
     if urlsplit(given.path).scheme in {"http", "https"}:
         target = place / _file_name(given.path)
         return InputPlan(name, "http", "fetch", given.path, str(target), given.mode, given.type)
-    if os.path.isabs(given.path):
+    if Path(given.path).is_absolute():
         if copied:
             target = place / Path(given.path).name
             return InputPlan(name, "local", "copy", given.path, str(target), given.mode, given.type)
@@ -122,7 +121,7 @@ def _without_secret(path: str) -> str:
 
 def _output(name: str, wanted: Output, folder: Path, notices: list[str]) -> OutputPlan:
     place = folder / layout.NAMED_OUTPUTS / name
-    if wanted.path is not None and os.path.isabs(wanted.path):
+    if wanted.path is not None and Path(wanted.path).is_absolute():
         place = Path(wanted.path)
     else:
         if wanted.path is not None:
@@ -138,45 +137,29 @@ def _command(job: CommandJob, inputs: tuple[InputPlan, ...], outputs: tuple[Outp
     return interpolate(job.command, values, generation=job.generation)
 
 
-def _variables(
-    services: Services,
-    job: CommandJob,
-    run: str,
-    experiment: str,
-    folder: Path,
-    inputs: tuple[InputPlan, ...],
-    outputs: tuple[OutputPlan, ...],
-) -> Iterator[tuple[str, str]]:
+def _variables(workspace: str, job: CommandJob, planned: Plan) -> Iterator[tuple[str, str]]:
     """The variables that Azure ML sets for a job (SDK docstrings and core source), then the job's own, which win."""
-    yield from _identity(services, run, experiment, folder).items()
-    for entry in inputs:
-        if entry.kind == "literal":
-            yield f"AZUREML_PARAMETER_{entry.name}", entry.value
-        else:
-            yield f"AZUREML_DATAREFERENCE_{entry.name}", entry.value
-        yield f"AZURE_ML_INPUT_{entry.name}", entry.value
-    for written in outputs:
-        yield f"AZURE_ML_OUTPUT_{written.name}", written.value
+    scope = f"/workspaces/{workspace}"
+    yield "AZUREML_RUN_ID", planned.run
+    yield "AZUREML_ROOT_RUN_ID", planned.run
+    yield "AZUREML_EXPERIMENT_ID", planned.experiment_name
+    yield "AZUREML_EXPERIMENT_SCOPE", f"{scope}/experiments/{planned.experiment_name}"
+    yield "AZUREML_WORKSPACE_ID", workspace
+    yield "AZUREML_WORKSPACE_SCOPE", scope
+    yield "AZUREML_ARM_WORKSPACE_NAME", workspace
+    yield "AZUREML_ARM_PROJECT_NAME", planned.experiment_name
+    yield "AZUREML_CR_NODE_RANK", "0"
+    yield "AZUREML_PROCESS_NAME", "rank_0"
+    yield "AZUREML_CR_EXECUTION_WORKING_DIR_PATH", planned.working_directory
+    yield "AZUREML_CR_DATA_CAPABILITY_PATH", f"{planned.run_folder}/{layout.INPUTS}"
+    yield "AZUREML_COMPUTE_USE_COMMON_RUNTIME", "true"
+    yield "AZ_BATCH_HOST_LIST", "127.0.0.1"
+    for given in planned.inputs:
+        literal = given.kind == "literal"
+        yield f"AZUREML_PARAMETER_{given.name}" if literal else f"AZUREML_DATAREFERENCE_{given.name}", given.value
+        yield f"AZURE_ML_INPUT_{given.name}", given.value
+    for written in planned.outputs:
         yield f"AZUREML_DATAREFERENCE_{written.name}", written.value
+        yield f"AZURE_ML_OUTPUT_{written.name}", written.value
     yield from job.environment.environment_variables.items()
     yield from job.environment_variables.items()
-
-
-def _identity(services: Services, run: str, experiment: str, folder: Path) -> Mapping[str, str]:
-    scope = f"/workspaces/{services.name}"
-    return {
-        "AZUREML_RUN_ID": run,
-        "AZUREML_ROOT_RUN_ID": run,
-        "AZUREML_EXPERIMENT_ID": experiment,
-        "AZUREML_EXPERIMENT_SCOPE": f"{scope}/experiments/{experiment}",
-        "AZUREML_WORKSPACE_ID": services.name,
-        "AZUREML_WORKSPACE_SCOPE": scope,
-        "AZUREML_ARM_WORKSPACE_NAME": services.name,
-        "AZUREML_ARM_PROJECT_NAME": experiment,
-        "AZUREML_CR_NODE_RANK": "0",
-        "AZUREML_PROCESS_NAME": "rank_0",
-        "AZUREML_CR_EXECUTION_WORKING_DIR_PATH": str(folder / layout.WORKING_DIRECTORY),
-        "AZUREML_CR_DATA_CAPABILITY_PATH": str(folder / layout.INPUTS),
-        "AZUREML_COMPUTE_USE_COMMON_RUNTIME": "true",
-        "AZ_BATCH_HOST_LIST": "127.0.0.1",
-    }

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Mapping
+from datetime import datetime, timezone
 from typing import Any
 
 from mlcli.domain.run import Run
@@ -64,7 +64,7 @@ def iso_time(seconds: float | None) -> str | None:
     """An ISO 8601 time in UTC, None for None."""
     if seconds is None:
         return None
-    return datetime.datetime.fromtimestamp(seconds, tz=datetime.timezone.utc).isoformat()
+    return datetime.fromtimestamp(seconds, tz=timezone.utc).isoformat()
 
 
 def _duration(run: Run) -> float | None:

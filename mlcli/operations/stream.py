@@ -18,9 +18,7 @@ _LOOK_EVERY_S = 2.0
 _CHUNK = 1 << 20
 
 
-def stream(
-    services: Services, name: str, write: Callable[[bytes], None], notice: Callable[[str], None]
-) -> Run:
+def stream(services: Services, name: str, write: Callable[[bytes], None], notice: Callable[[str], None]) -> Run:
     """Hand the log's bytes to ``write`` as they come, from its first byte to its last, and answer the ended run.
 
     ``notice`` takes what a person wants to know meanwhile: each state, and the lines of the preparation.

@@ -6,15 +6,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Union
 
 from mlcli.domain.job import CommandJob
 from mlcli.domain.observation import Observation
 from mlcli.domain.plan import Plan
 from mlcli.ports.environments import Activation
-
-if TYPE_CHECKING:
-    from mlcli.ports.stores import SnapshotStore
+from mlcli.ports.stores import SnapshotStore
 
 
 @dataclass(frozen=True)
@@ -48,7 +45,7 @@ class Unknown:
     message: str
 
 
-Submission = Union[Submitted, Rejected, Unknown]
+Submission = Submitted | Rejected | Unknown
 
 
 @dataclass(frozen=True)
@@ -97,7 +94,8 @@ class Backend(ABC):
     @abstractmethod
     def cancel(self, run: RunHandle) -> None:
         """Ask for the end: TERM to every process, KILL after a grace period. Idempotent; returns at once. Also
-        ends what a lost run has left running."""
+        ends what a lost run has left running.
+        """
 
     @abstractmethod
     def read(self, run: RunHandle, path: str, offset: int = 0, limit: int | None = None) -> bytes | None:
@@ -108,7 +106,9 @@ class Backend(ABC):
         """Files below a folder of the run folder: relative path -> size in bytes. Empty when there is no such folder."""
 
     @abstractmethod
-    def fetch(self, run: RunHandle, path: str, target: Path, progress: Callable[[str, int], None] | None = None) -> None:
+    def fetch(
+        self, run: RunHandle, path: str, target: Path, progress: Callable[[str, int], None] | None = None
+    ) -> None:
         """Copy a file or folder below the run folder to this machine, complete or with an error."""
 
     def close(self) -> None:  # noqa: B027  (nothing to close is the common case)

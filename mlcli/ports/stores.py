@@ -21,7 +21,8 @@ class RunStore(ABC):
     @abstractmethod
     def create(self, run: Run, documents: Mapping[str, Any]) -> Path:
         """Make the run's folder and index row; answers the folder. ``documents``: file name -> JSON value, kept in the
-        folder (``job.json``, ``plan.json``). Raises NameTakenError."""
+        folder (``job.json``, ``plan.json``). Raises NameTakenError.
+        """
 
     @abstractmethod
     def get(self, name: str) -> Run:
@@ -46,7 +47,8 @@ class RunStore(ABC):
     @abstractmethod
     def append(self, name: str, event: Event, lease: Lease | None = None) -> Run:
         """Move the run where its state allows it (else leave it), and answer what it now is. With a ``lease`` the write
-        happens only while that lease is held (else StoreError)."""
+        happens only while that lease is held (else StoreError).
+        """
 
     @abstractmethod
     def events(self, name: str) -> Sequence[Event]:
@@ -75,7 +77,8 @@ class RunStore(ABC):
     @abstractmethod
     def delete(self, name: str) -> int:
         """Remove folder and row; the number of bytes freed. The folder goes first under another name, so that a
-        killed delete leaves no half run."""
+        killed delete leaves no half run.
+        """
 
     @abstractmethod
     def reindex(self) -> int:
@@ -150,4 +153,5 @@ class DownloadCache(ABC):
         """A whole, current, read-only copy. An interrupted download goes on where it stood (HTTP ranges, when the
         server's validator still matches); length and any checksum that the server states are verified; a copy that the
         server says is unchanged is not sent again. ``log`` takes progress lines. Raises TransportError, credentials in
-        the URL never shown."""
+        the URL never shown.
+        """

@@ -6,7 +6,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 
 
 @dataclass(frozen=True)
@@ -70,9 +69,3 @@ class Transport(ABC):
 
     def close(self) -> None:  # noqa: B027  (nothing to close is the common case)
         """Let go of connections. Idempotent."""
-
-    def __enter__(self) -> Transport:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.close()

@@ -20,8 +20,12 @@ def commands() -> list[str]:
 @pytest.mark.timeout(600)
 def test_the_first_command_trains_a_model_on_a_fresh_clone(tmp_path: Path) -> None:
     clone = tmp_path / "mlcli"
-    shutil.copytree(ROOT, clone, ignore=shutil.ignore_patterns(".venv", ".git", ".*_cache", "__pycache__", ".hypothesis"))
-    environment = {key: value for key, value in os.environ.items() if not key.startswith(("MLCLI", "VIRTUAL_ENV", "PYTEST"))}
+    shutil.copytree(
+        ROOT, clone, ignore=shutil.ignore_patterns(".venv", ".git", ".*_cache", "__pycache__", ".hypothesis")
+    )
+    environment = {
+        key: value for key, value in os.environ.items() if not key.startswith(("MLCLI", "VIRTUAL_ENV", "PYTEST"))
+    }
     environment["MLCLI_HOME"] = str(tmp_path / "home")
     done = subprocess.run(
         ["bash", "-c", commands()[0]], cwd=clone, env=environment, capture_output=True, text=True, check=False
@@ -29,11 +33,21 @@ def test_the_first_command_trains_a_model_on_a_fresh_clone(tmp_path: Path) -> No
     assert done.returncode == 0, done.stdout + done.stderr
     mlcli = clone / ".venv" / "bin" / "mlcli"
     name = subprocess.run(
-        [mlcli, "job", "list", "--query", "[0].name", "-o", "tsv"], env=environment, capture_output=True, text=True, check=True
+        [mlcli, "job", "list", "--query", "[0].name", "-o", "tsv"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
     ).stdout.strip()
     subprocess.run([mlcli, "job", "download", "-n", name, "--outputs", "-p", tmp_path], env=environment, check=True)
     assert (tmp_path / name / "outputs" / "model.txt").stat().st_size > 1000
-    shown = subprocess.run([mlcli, "job", "show", "-n", name, "--query", "status", "-o", "tsv"], env=environment, capture_output=True, text=True, check=True)
+    shown = subprocess.run(
+        [mlcli, "job", "show", "-n", name, "--query", "status", "-o", "tsv"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert shown.stdout == "Completed\n"
 
 
