@@ -46,7 +46,7 @@ def reconcile(state: State, since: float, observation: Observation, now: float) 
     """
     if state.is_end:
         return None
-    event = _seen(state, since, observation, now)
+    event = _seen(since, observation, now)
     if event is None or not state.may_become(event.state):
         return None
     return event
@@ -55,7 +55,7 @@ def reconcile(state: State, since: float, observation: Observation, now: float) 
 _PROGRESS = {Sight.QUEUED: Reason.QUEUED, Sight.STARTING: Reason.STARTING, Sight.RUNNING: Reason.RUNNING}
 
 
-def _seen(state: State, since: float, observation: Observation, now: float) -> Event | None:
+def _seen(since: float, observation: Observation, now: float) -> Event | None:
     sight = observation.sight
     if sight is Sight.EXITED and observation.exit is not None:
         return ended(observation.exit)
