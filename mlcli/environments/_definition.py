@@ -1,0 +1,318 @@
+"""What a conda file asks for, read as far as Python and pip can honour it. Pure, but for :func:`fingerprint`."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mlcli.domain.errors import UnsupportedError
+
+# what conda installs beside Python when a file names pip
+_PIP_AND_ITS_COMPANY = ("setuptools", "wheel")
+_FILE_OPTIONS = ("-r", "--requirement", "-c", "--constraint")
+_PATH_OPTIONS = (*_FILE_OPTIONS, "-e", "--editable", "-f", "--find-links")
+# of no effect in an environment that is made from nothing
+_DROPPED = (
+    "-U",
+    "--upgrade",
+    "--user",
+    "--prefer-binary",
+    "--no-cache-dir",
+    "--force-reinstall",
+    "--disable-pip-version-check",
+)
+_ENTRY = re.compile(r"(?:\S+::)?(?P<name>[A-Za-z0-9_][A-Za-z0-9_.-]*)\s*(?P<version>.*)", re.DOTALL)
+_BRACKET = re.compile(r"\[.*version\s*=\s*['\"]?(?P<version>[^'\"\]]+)['\"]?.*\]")
+_EXACT = re.compile(
+    r"(?P<operator>={0,2})\s*(?P<version>[0-9][0-9A-Za-z.!+_-]*?)(?P<any>\.?\*)?(?:=[^=]*|\s+[^<>=!~]*)?"
+)
+_RANGE = re.compile(
+    r"(?:\s*(?:>=|<=|>|<|!=|~=|==)\s*[0-9][0-9A-Za-z.]*(?:\.\*)?\s*)(?:,\s*(?:>=|<=|>|<|!=|~=|==)\s*[0-9][0-9A-Za-z.]*(?:\.\*)?\s*)*"
+)
+_SECRET = re.compile(
+    r"(?<=://)[^/\s@'\"]+(?=@)|(?<=[?&])([^=&\s]*(?:sig|token|key|secret|password)[^=&\s]*)=[^&\s'\"]+", re.IGNORECASE
+)
+
+
+@dataclass(frozen=True)
+class Definition:
+    """A Python and what pip installs into it.
+
+    ``python``: a version request as uv takes it (``3.10``, ``>=3.9,<3.12``). ``lines``: a pip requirements file, line by
+    line, in the file's order. ``variables``: what conda would set when the environment is activated.
+    """
+
+    python: str
+    lines: tuple[str, ...] = ()
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def requirements_file(self) -> str:
+        """The lines that uv takes in a requirements file."""
+        return "".join(f"{line}\n" for line in self.lines if _option(line)[0] not in {"--pre", "--trusted-host"})
+
+    @property
+    def prereleases(self) -> bool:
+        """Whether pre-releases may be installed (pip's ``--pre``)."""
+        return "--pre" in self.lines
+
+    @property
+    def trusted_hosts(self) -> tuple[str, ...]:
+        """Hosts whose certificates are not checked (pip's ``--trusted-host``)."""
+        return tuple(value for option, value in map(_option, self.lines) if option == "--trusted-host")
+
+    @property
+    def names_index(self) -> bool:
+        """Whether the lines replace the package index."""
+        return any(_option(line)[0] in {"-i", "--index-url", "--no-index"} for line in self.lines)
+
+
+def definition(conda: Mapping[str, Any]) -> Definition:
+    """Read a parsed conda file; channels, name and prefix have no meaning here.
+
+    Raises UnsupportedError naming every package that only conda can install, or a line that cannot be followed.
+    """
+    python = f"{sys.version_info.major}.{sys.version_info.minor}"
+    pip: list[str] = []
+    lines: list[str] = []
+    others: list[str] = []
+    for entry in _entries(conda.get("dependencies")):
+        if isinstance(entry, Mapping):
+            lines += _pip_section(entry)
+            continue
+        name, version = _parse(entry)
+        if name == "python":
+            python = python_request(version, entry) or python
+        elif name == "pip":
+            pip = [f"pip{requirement_version(version, entry)}", *_PIP_AND_ITS_COMPANY]
+        else:
+            others.append(entry)
+    if others:
+        raise _needs_conda(others)
+    return Definition(python, (*lines, *pip), _variables(conda.get("variables")))
+
+
+def redacted(text: str) -> str:
+    """The text with user information and signatures in URLs replaced by ``***``."""
+    return _SECRET.sub(lambda found: f"{found.group(1)}=***" if found.group(1) else "***", text)
+
+
+def fingerprint(wanted: Definition) -> str:
+    """The cache key: sha256 of everything that decides what is installed, on this kind of machine.
+
+    Neither names nor channels count. Files that the lines name count by content, folders by their newest change.
+    """
+    import hashlib
+    import json
+
+    canonical = {
+        "python": wanted.python,
+        "lines": wanted.lines,
+        "files": {path: _stamp(Path(path)) for path in _named_paths(wanted.lines)},
+        "platform": sys.platform,
+        "machine": os.uname().machine,
+    }
+    return hashlib.sha256(json.dumps(canonical, sort_keys=True).encode()).hexdigest()
+
+
+def python_request(version: str, entry: str) -> str | None:
+    """Conda's version of Python as a request to uv, None when any will do.
+
+    ``=3.10`` and ``=3.10.*`` are 3.10 of any patch level. So is ``==3.10``: nobody who writes it means 3.10.0.
+    """
+    version = _unwrapped(version)
+    if not version:
+        return None
+    if exact := _EXACT.fullmatch(version):
+        return exact["version"]
+    if _RANGE.fullmatch(version):
+        return version.replace(" ", "")
+    raise _unreadable(entry)
+
+
+def requirement_version(version: str, entry: str) -> str:
+    """Conda's version constraint in pip's words: ``=21.2`` -> ``==21.2.*``, ``>=20,<22`` as it is, nothing -> nothing."""
+    version = _unwrapped(version)
+    if not version:
+        return ""
+    if exact := _EXACT.fullmatch(version):
+        fuzzy = exact["any"] or exact["operator"] == "="
+        return f"=={exact['version']}{'.*' if fuzzy else ''}"
+    if _RANGE.fullmatch(version):
+        return version.replace(" ", "")
+    raise _unreadable(entry)
+
+
+def _unwrapped(version: str) -> str:
+    bracket = _BRACKET.fullmatch(version.strip())
+    version = (bracket["version"] if bracket else version).strip()
+    return "" if version == "*" else version
+
+
+def _parse(entry: str) -> tuple[str, str]:
+    found = _ENTRY.fullmatch(entry.strip())
+    if found is None:
+        raise _unreadable(entry)
+    return found["name"].lower(), found["version"]
+
+
+def _entries(dependencies: Any) -> Iterator[str | Mapping[str, Any]]:
+    if dependencies is None:
+        return
+    if not isinstance(dependencies, (list, tuple)):
+        raise UnsupportedError(
+            "the conda file's 'dependencies' is not a list", hint="write: dependencies: [python=3.11, pip: [...]]"
+        )
+    for entry in dependencies:
+        if not isinstance(entry, (str, Mapping)):
+            raise UnsupportedError(
+                f"the conda file's dependency {entry!r} is neither a package nor a pip list",
+                hint="write packages as text: python=3.11",
+            )
+        yield entry
+
+
+def _pip_section(entry: Mapping[str, Any]) -> Iterator[str]:
+    if set(entry) != {"pip"}:
+        raise UnsupportedError(
+            f"the conda file's dependencies hold {', '.join(map(str, entry))!r}, where only 'pip' may stand",
+            hint="write: - pip: [package, ...]",
+        )
+    for item in entry["pip"] or ():
+        for line in str(item).splitlines():
+            stripped = re.sub(r"(^|\s)#.*", "", line).strip()
+            if stripped and _option(stripped)[0] not in _DROPPED:
+                _check_path(stripped)
+                yield stripped
+
+
+def _option(line: str) -> tuple[str, str]:
+    """An option line's option and value (``--index-url=x``, ``-r x``, ``-rx``); of a requirement ('', line)."""
+    if not line.startswith("-"):
+        return "", line
+    if not line.startswith("--") and len(line) > 2 and line[2] not in " =\t":
+        return line[:2], line[2:].strip()
+    option, _, value = re.sub(r"[=\s]+", " ", line, count=1).partition(" ")
+    return option, value.strip().strip("'\"")
+
+
+def _check_path(line: str) -> None:
+    """Refuse a path that depends on a folder nobody remembers: the conda file was read into the job."""
+    path = _local_path(line)
+    if path is not None and not Path(path).is_absolute():
+        raise UnsupportedError(
+            f"the conda file's pip line {redacted(line)!r} names a relative path",
+            hint="give the absolute path, or list the packages themselves under 'pip:'",
+        )
+
+
+def _local_path(line: str) -> str | None:
+    """The file or folder that a line names, None when it names a package or something on the network."""
+    option, value = _option(line)
+    if option and option not in _PATH_OPTIONS:
+        return None
+    if not option:
+        _, at, direct = value.partition(" @ ")
+        value = direct.strip() if at else value
+        if (
+            not at
+            and not value.startswith((".", "/", "~", "file:"))
+            and not re.match(r"[^;@\s]*/|\S+\.(whl|tar\.gz|zip)(\s|$)", value)
+        ):
+            return None
+    value = value.partition(";")[0].strip().removeprefix("file://").removeprefix("file:")
+    value = re.sub(r"\[[^\]]*\]$", "", value)
+    return None if re.match(r"[a-z][a-z0-9+.-]+:", value, re.IGNORECASE) else value
+
+
+def _named_paths(lines: Iterable[str]) -> Iterator[str]:
+    """Every local path whose content decides what is installed, requirements files followed."""
+    waiting = list(lines)
+    seen: set[str] = set()
+    while waiting:
+        line = waiting.pop()
+        path = _local_path(line)
+        if path is None or path in seen or _option(line)[0] in {"-e", "--editable", "-f", "--find-links"}:
+            continue
+        seen.add(path)
+        yield path
+        if _option(line)[0] in _FILE_OPTIONS:
+            waiting += _nested(Path(path))
+
+
+def _nested(file: Path) -> Iterator[str]:
+    """The option and path lines of a requirements file, with paths made absolute from its folder as pip does."""
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as failed:
+        raise UnsupportedError(
+            f"the requirements file {file} cannot be read: {failed}", hint="check the path in the conda file"
+        ) from failed
+    for line in text.splitlines():
+        stripped = re.sub(r"(^|\s)#.*", "", line).strip()
+        path = _local_path(stripped) if stripped else None
+        if path is not None:
+            option = _option(stripped)[0]
+            yield f"{option} {file.parent / path}" if option else str(file.parent / path)
+
+
+def _stamp(path: Path) -> str:
+    import hashlib
+
+    try:
+        if path.is_file():
+            return hashlib.sha256(path.read_bytes()).hexdigest()
+        times = [file.stat().st_mtime_ns for file in _sources(path)]
+    except OSError as failed:
+        raise UnsupportedError(f"{path} cannot be read: {failed}", hint="check the path in the conda file") from failed
+    if not path.is_dir():
+        raise UnsupportedError(
+            f"the conda file's pip section names {path}, which does not exist", hint="check the path"
+        )
+    return f"{len(times)} files, newest {max(times, default=0)}"
+
+
+def _sources(folder: Path) -> Iterator[Path]:
+    """Files of a Python project, without what building it leaves behind."""
+    for here, folders, files in os.walk(folder):
+        folders[:] = [
+            name
+            for name in folders
+            if not name.startswith(".")
+            and name not in {"__pycache__", "build", "dist"}
+            and not name.endswith(".egg-info")
+        ]
+        yield from (Path(here, name) for name in files)
+
+
+def _variables(variables: Any) -> dict[str, str]:
+    return {str(name): str(value) for name, value in variables.items()} if isinstance(variables, Mapping) else {}
+
+
+def _needs_conda(packages: list[str]) -> UnsupportedError:
+    moved = [f"    - {_as_requirement(package)}" for package in packages]
+    return UnsupportedError(
+        f"the conda file asks for packages that only conda installs: {', '.join(packages)}",
+        hint="move them under 'pip:' where the package index has them (see below); environments made by conda come in a later version",
+        details=("dependencies:", "- pip:", *moved),
+    )
+
+
+def _as_requirement(package: str) -> str:
+    name, version = _parse(package)
+    try:
+        return name + requirement_version(version, package)
+    except UnsupportedError:
+        return name
+
+
+def _unreadable(entry: str) -> UnsupportedError:
+    return UnsupportedError(
+        f"the conda file's dependency {entry!r} cannot be read",
+        hint="write it like python=3.11, python>=3.9,<3.12 or pip=23.2",
+    )

@@ -1,0 +1,249 @@
+"""uv as a subprocess: makes a virtual environment, says what it does line by line, and explains what went wrong.
+
+Indexes and credentials go to uv through its environment and a private requirements file, never through its argument
+list, which every user of the machine can read.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from mlcli.domain.errors import EnvironmentBuildError
+from mlcli.environments._definition import Definition, redacted
+from mlcli.environments._pip_settings import pip_settings, uv_variables
+
+_LAST_LINES = 15
+_ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+# what would send uv elsewhere than the environment it is given
+_MISLEADING = {
+    "UV_PYTHON",
+    "UV_SYSTEM_PYTHON",
+    "UV_PROJECT",
+    "UV_PROJECT_ENVIRONMENT",
+    "UV_WORKING_DIR",
+    "VIRTUAL_ENV",
+    "PYTHONHOME",
+    "PYTHONPATH",
+}
+_NO_PYTHON = re.compile(
+    r"No interpreter found for|Failed to download `\S*(?:cpython|python-build-standalone)|Invalid version request|No download found"
+)
+# what uv prints -> (what happened, what to do); the first that fits
+_CAUSES: tuple[tuple[re.Pattern[str], str, str], ...] = (
+    (
+        re.compile(r"No space left on device|Disk quota exceeded"),
+        "the environment could not be built: the disk is full",
+        "free some space and submit again",
+    ),
+    (
+        _NO_PYTHON,
+        "the environment asks for Python {python}, which is not on this machine and could not be downloaded",
+        "write a Python version that is installed in the conda file, or install that one",
+    ),
+    (
+        re.compile(r"Because (\S+) was not found in the (?:package registry|provided package locations)"),
+        "the package {0!r} was not found in the package index",
+        "check its spelling in the conda file's pip section",
+    ),
+    (
+        re.compile(
+            r"error sending request|dns error|connection (?:refused|reset|timed out)|network is unreachable|timed out",
+            re.IGNORECASE,
+        ),
+        "the package index could not be reached",
+        "check the network, the proxy and the index settings, then submit again",
+    ),
+    (
+        re.compile(r"Failed to build `([^`]+)`"),
+        "the package {0!r} could not be built from its source",
+        "read the build log, or ask for a version that has a wheel for this Python",
+    ),
+    (
+        re.compile(r"No solution found"),
+        "no set of package versions satisfies the environment",
+        "loosen the versions that the build log names, or choose another Python",
+    ),
+)
+
+
+class Uv:
+    """One build's uv: where it runs, what it is told, and where its lines go.
+
+    ``line`` takes every line that uv prints (no colours, no secrets). ``keep`` is a file descriptor that uv inherits.
+    """
+
+    def __init__(self, wanted: Definition, folder: Path, line: Callable[[str], None], keep: int) -> None:
+        self._wanted = wanted
+        self._folder = folder
+        self._line = line
+        self._keep = keep
+        self._environment = _environment(wanted)
+
+    def make(self) -> tuple[str, ...]:
+        """Make the virtual environment at its place and install into it; answers ``name==version`` lines.
+
+        Raises EnvironmentBuildError.
+        """
+        self._run(
+            [
+                "venv",
+                "--no-project",
+                "--python",
+                _interpreter(self._wanted.python),
+                "--prompt",
+                "mlcli",
+                str(self._folder),
+            ]
+        )
+        python = str(self._folder / "bin" / "python")
+        if self._wanted.lines:
+            requirements = self._folder / "requirements.txt"
+            _write_private(requirements, self._requirements())
+            self._run(["pip", "install", "--python", python, "--requirements", str(requirements)])
+        return self._freeze(python)
+
+    def _requirements(self) -> str:
+        """The definition's lines, below what pip's configuration adds and uv has no variable for."""
+        no_index = pip_settings(os.environ).get("no-index", "").lower() in {"1", "true", "yes", "on"}
+        return ("--no-index\n" if no_index else "") + self._wanted.requirements_file
+
+    def _freeze(self, python: str) -> tuple[str, ...]:
+        answer = subprocess.run(
+            [_uv(), "pip", "freeze", "--color", "never", "--python", python],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            check=False,
+            cwd=self._folder,
+            env=self._environment,
+        )
+        if answer.returncode != 0:
+            raise self._explained(answer.stderr.splitlines())
+        return tuple(redacted(line) for line in answer.stdout.splitlines())
+
+    def _run(self, arguments: list[str]) -> None:
+        lines: list[str] = []
+        process = subprocess.Popen(
+            [_uv(), *arguments, "--color", "never", "--no-progress"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            cwd=self._folder.parent,
+            env=self._environment,
+            pass_fds=(self._keep,),
+        )
+        try:
+            for raw in process.stdout or ():
+                line = redacted(_ANSI.sub("", raw.rstrip()))
+                if _is_news(line):
+                    lines.append(line)
+                    self._line(line)
+            code = process.wait()
+        except BaseException:
+            process.kill()
+            process.wait()
+            raise
+        finally:
+            if process.stdout:
+                process.stdout.close()
+        if code != 0:
+            raise self._explained(lines or [f"uv ended with code {code} and said nothing"])
+
+    def _explained(self, lines: list[str]) -> EnvironmentBuildError:
+        message, hint = explain("\n".join(lines), self._wanted.python)
+        details = tuple(lines[-_LAST_LINES:])
+        if _NO_PYTHON.search("\n".join(lines)):
+            found = installed_pythons(self._environment)
+            details = (*details, "", "interpreters found on this machine:", *(f"  {one}" for one in found or ["none"]))
+        return EnvironmentBuildError(message, hint=hint, details=details)
+
+
+def explain(output: str, python: str) -> tuple[str, str]:
+    """(what happened, what to do) from what uv printed; the first cause of the table that fits. Pure."""
+    for pattern, message, hint in _CAUSES:
+        if found := pattern.search(output):
+            return message.format(*found.groups(), python=python), hint
+    first = next((line for line in output.splitlines() if line.startswith("error: ")), output.splitlines()[-1])
+    return f"the environment could not be built: {first.removeprefix('error: ')}", "read the build log's last lines"
+
+
+def installed_pythons(environment: Mapping[str, str]) -> list[str]:
+    """The interpreters that uv finds: version and path, one line for each version."""
+    answer = subprocess.run(
+        [_uv(), "python", "list", "--only-installed", "--color", "never"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+        check=False,
+        env=dict(environment),
+    )
+    found: dict[str, str] = {}
+    for line in answer.stdout.splitlines():
+        version, _, path = line.partition(" ")
+        found.setdefault(version, path.split(" -> ")[0].strip())
+    return [f"{version}  {path}" for version, path in found.items()]
+
+
+def _uv() -> str:
+    from uv import find_uv_bin
+
+    try:
+        return str(find_uv_bin())
+    except FileNotFoundError as missing:
+        raise EnvironmentBuildError(
+            "uv, which builds environments, is not installed", hint="pip install uv"
+        ) from missing
+
+
+def _interpreter(request: str) -> str:
+    """The Python that runs mlcli where it is the one asked for (no search, no surprise), else uv's to find."""
+    own = f"{sys.version_info.major}.{sys.version_info.minor}"
+    return sys.executable if request == own else request
+
+
+def _environment(wanted: Definition) -> dict[str, str]:
+    environment = {name: value for name, value in os.environ.items() if name not in _MISLEADING}
+    told = uv_variables(os.environ)
+    if wanted.names_index:
+        told.pop("UV_DEFAULT_INDEX", None)  # a line of the file beats the configuration, as with pip
+    environment |= told
+    # pip takes the best version of all indexes, and the file was written for pip
+    environment.setdefault("UV_INDEX_STRATEGY", "unsafe-best-match")
+    if wanted.prereleases:
+        environment["UV_PRERELEASE"] = "allow"
+    if wanted.trusted_hosts:
+        environment["UV_INSECURE_HOST"] = " ".join(
+            [*environment.get("UV_INSECURE_HOST", "").split(), *wanted.trusted_hosts]
+        )
+    environment["PATH"] = os.pathsep.join([environment.get("PATH", os.defpath), *_interpreter_folders(environment)])
+    return environment
+
+
+def _interpreter_folders(environment: Mapping[str, str]) -> list[str]:
+    """Where Pythons are that PATH does not show: beside the one that runs mlcli, and pyenv's."""
+    pyenv = Path(environment.get("PYENV_ROOT") or Path.home() / ".pyenv")
+    found = sorted(
+        pyenv.glob("versions/3.*/bin"), key=lambda folder: [*map(int, re.findall(r"\d+", folder.parent.name))]
+    )
+    return [str(Path(sys.executable).resolve().parent), *map(str, reversed(found))]
+
+
+def _is_news(line: str) -> bool:
+    return bool(line) and not line.startswith(("Activate with:", "Using Python "))
+
+
+def _write_private(file: Path, text: str) -> None:
+    file.touch(mode=0o600)
+    file.write_text(text, encoding="utf-8")
