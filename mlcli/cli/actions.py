@@ -1,0 +1,109 @@
+"""What the nouns ``job`` and ``run`` share: the same work under today's names and the older ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mlcli.cli.failures import Failed, Interrupted
+from mlcli.domain.run import Run, RunFilter
+from mlcli.domain.state import State
+
+if TYPE_CHECKING:
+    from mlcli.cli.command import Session
+
+
+def job_row(record: Any) -> dict[str, Any]:
+    """The columns of ``-o table``: az's, in az's order."""
+    return {
+        "Name": record["name"],
+        "Status": record["status"],
+        "Experiment": record["experiment_name"],
+        "Compute": record["compute"],
+        "Type": record["type"],
+        "Created on": record["creation_context"]["created_at"],
+    }
+
+
+def show(session: Session, run: Run) -> None:
+    """Print a run's whole record."""
+    from mlcli.cli import views
+    from mlcli.operations.records import record
+
+    session.console.emit(record(session.services, run), view=views.job, columns=job_row)
+
+
+def show_ended(session: Session, run: Run) -> None:
+    """Print the record of a run that was followed to its end; on a terminal only how it ended, its log stands above."""
+    from mlcli.cli import views
+    from mlcli.operations.records import record
+
+    session.console.emit(record(session.services, run), view=views.ended, columns=job_row)
+
+
+def show_each(session: Session, runs: Sequence[Run]) -> None:
+    """Print the record of one run, or a list of the records of several."""
+    from mlcli.cli import views
+    from mlcli.operations.records import record
+
+    if len(runs) == 1:
+        show(session, runs[0])
+        return
+    session.console.emit([record(session.services, run) for run in runs], view=views.jobs, columns=job_row)
+
+
+def list_runs(session: Session, which: RunFilter, more: str | None) -> None:
+    """Print the runs that the filter finds; ``more`` says how to see the rest when its limit cut the list."""
+    from dataclasses import replace
+
+    from mlcli.cli import views
+    from mlcli.operations import observe
+    from mlcli.operations.records import summary
+
+    limit = which.limit
+    asked = which if limit is None else replace(which, limit=limit + 1)
+    runs = observe.list_runs(session.services, asked)
+    shown = runs if limit is None else runs[:limit]
+    session.console.emit([summary(run) for run in shown], view=views.jobs, columns=job_row)
+    if more is not None and len(runs) > len(shown):
+        session.console.notice(f"only the newest {len(shown)} are shown: {more}")
+
+
+def follow(session: Session, name: str) -> Run:
+    """Print the log from its first byte to its last, and answer the ended run. Ctrl-C stops the following, not the job."""
+    from mlcli.operations.stream import stream
+
+    try:
+        return stream(session.services, name, session.console.log, session.console.notice)
+    except KeyboardInterrupt:
+        raise Interrupted(
+            f"job {name} goes on without being watched",
+            hint=f"follow it again: mlcli job stream -n {name}   end it: mlcli job cancel -n {name}",
+        ) from None
+
+
+def check_success(session: Session, run: Run, *, hand_on_code: bool) -> None:
+    """Raise why the run did not complete. With ``hand_on_code`` the command's own exit code becomes ours."""
+    if run.state is State.COMPLETED:
+        return
+    from mlcli.operations.stream import failure
+
+    cause = failure(session.services, run)
+    raise Failed(cause, run.exit_code if hand_on_code and run.exit_code else cause.exit_code)
+
+
+def download(session: Session, name: str, target: Path, **parts: Any) -> None:
+    """Fetch a run's files and print what was written where."""
+    from mlcli.cli import views
+    from mlcli.operations.download import download as fetch
+
+    written = fetch(session.services, name, target, progress=_progress(session), **parts)
+    if not written:
+        session.console.notice(f"job {name} has nothing of that kind: nothing was written")
+    record = {"name": name, "download_path": str(target / name), "written": [str(path) for path in written]}
+    session.console.emit(record, view=views.downloaded)
+
+
+def _progress(session: Session) -> Callable[[str, int], None]:
+    return lambda path, size: session.console.detail(f"{path} ({size} bytes)")

@@ -1,0 +1,81 @@
+"""``job validate``: every file looked at, everything wrong shown, one verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from mlcli.cli import jobfile
+from mlcli.domain.errors import Diagnostic, InvalidSpecError, Severity
+
+if TYPE_CHECKING:
+    from mlcli.cli.command import Session
+
+
+def check_files(session: Session, given: Sequence[str], *, overrides: Sequence[str], strict: bool) -> int:
+    """Print a verdict for each file and answer the exit code: 1 when one is not valid."""
+    from mlcli.cli import views
+
+    verdicts = []
+    for name in jobfile.files(given):
+        kind, found = _check(name, overrides)
+        verdicts.append(_verdict(name, kind, found, strict=strict))
+        if found:
+            _show(session, found)
+    session.console.emit(verdicts[0] if len(verdicts) == 1 else verdicts, view=views.verdicts, columns=_row)
+    return 0 if all(verdict["valid"] for verdict in verdicts) else 1
+
+
+def _check(name: str, overrides: Sequence[str]) -> tuple[Any, tuple[Diagnostic, ...]]:
+    from mlcli.operations.files import DiskFiles
+    from mlcli.spec.jobs import check_file
+
+    taken = jobfile.source(name)
+    try:
+        return check_file(taken.text, taken.name, taken.base, DiskFiles(), overrides=overrides)
+    except InvalidSpecError as error:
+        return None, error.diagnostics
+
+
+def _show(session: Session, found: Sequence[Diagnostic]) -> None:
+    from mlcli.spec.report import format_report
+
+    if any(one.severity is Severity.ERROR for one in found):
+        session.console.complain(format_report(tuple(found)))
+    else:
+        session.console.notice(format_report(tuple(found)))
+
+
+def _verdict(name: str, kind: Any, found: Sequence[Diagnostic], *, strict: bool) -> dict[str, Any]:
+    errors = [one for one in found if one.severity is Severity.ERROR]
+    return {
+        "file": name,
+        "valid": not (found if strict else errors),
+        "type": kind.type if kind else None,
+        "generation": kind.generation.value if kind else None,
+        "errors": [_plain(one) for one in errors],
+        "warnings": [_plain(one) for one in found if one.severity is Severity.WARNING],
+    }
+
+
+def _plain(one: Diagnostic) -> dict[str, Any]:
+    return {
+        "code": one.code,
+        "message": one.message,
+        "file": one.place.file,
+        "line": one.place.line,
+        "column": one.place.column,
+        "path": one.path,
+        "hint": one.hint,
+    }
+
+
+def _row(verdict: Any) -> dict[str, Any]:
+    return {
+        "File": verdict["file"],
+        "Valid": verdict["valid"],
+        "Type": verdict["type"],
+        "Generation": verdict["generation"],
+        "Errors": len(verdict["errors"]),
+        "Warnings": len(verdict["warnings"]),
+    }

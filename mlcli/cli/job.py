@@ -1,0 +1,421 @@
+"""``mlcli job``: submit jobs, watch them, fetch what they made."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mlcli.cli import actions
+from mlcli.cli.command import Noun, Session
+from mlcli.cli.options import HandOnCode, JobName, JobNames, Named, Sets, Web, Yes
+from mlcli.domain.errors import MlcliError, UnsupportedError, UsageError
+from mlcli.domain.run import RunFilter
+
+if TYPE_CHECKING:
+    from mlcli.domain.plan import Plan
+    from mlcli.domain.run import Run
+
+NOUN = Noun("job", "Submit jobs, watch them, fetch what they made.")
+
+JobFile = Annotated[str, Named(("--file", "-f"), "FILE", "job file", "The job's YAML; - reads standard input.")]
+JobFiles = Annotated[
+    list[str],
+    Named(("--file", "-f"), "FILE", "job file", "YAML files, or folders of them; - reads standard input.", many=True),
+]
+
+
+@NOUN.command(
+    "create",
+    "mlcli job create -f job.yml --stream",
+    "mlcli job create -f job.yml --set inputs.rounds=50 compute=local --name iris_50",
+    "name=$(mlcli job create -f job.yml --query name -o tsv)",
+    "mlcli job create -f job.yml --dry-run",
+)
+def create(
+    session: Session,
+    *,
+    file: JobFile,
+    name: Annotated[
+        str | None,
+        typer.Option("--name", "-n", help="Name for the job; a readable one is made up.", show_default=False),
+    ] = None,
+    set_: Sets = [],  # noqa: B006  (typer copies defaults)
+    stream: Annotated[
+        bool, typer.Option("--stream", "-s", help="Follow the log to its end.", show_default=False)
+    ] = False,
+    save_as: Annotated[
+        Path | None,
+        typer.Option(
+            "--save-as", "-a", metavar="FILE", help="Write the job as submitted to this YAML file.", show_default=False
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the plan, send nothing.", show_default=False)
+    ] = False,
+    skip_validation: Annotated[
+        bool, typer.Option("--skip-validation", help="Skip the checks that go beyond the schema.", show_default=False)
+    ] = False,
+    propagate_exit_code: HandOnCode = False,
+    web: Web = False,
+) -> None:
+    """Create a job from a YAML file.
+
+    Returns as soon as the job is on its way. With --stream the job's log goes to standard output, byte for byte, then the
+    job's record; a job that fails ends the command with exit code 1 (or the job's own, with --propagate-exit-code). Ctrl-C
+    stops the following, not the job, with exit code 130.
+    """
+    from mlcli.cli.jobfile import read, save
+    from mlcli.operations.plan import plan as make_plan
+    from mlcli.operations.submit import submit
+
+    job = read(session, file, overrides=set_, name=name, check=not skip_validation)
+    plan = make_plan(session.services, job)
+    if save_as is not None:
+        save(job, plan.run, save_as)
+    if dry_run:
+        _show_plan(session, plan)
+        return
+    for notice in plan.notices:
+        session.console.notice(notice)
+    run = submit(session.services, job, plan)
+    if web:
+        _no_web_page(session)
+    if stream:
+        _stream_to_end(session, run, hand_on_code=propagate_exit_code)
+    else:
+        _show_created(session, run)
+
+
+def _show_plan(session: Session, plan: Plan) -> None:
+    from dataclasses import asdict
+
+    from mlcli.cli import views
+
+    session.console.emit(asdict(plan), view=views.plan)
+    if plan.refusals:
+        first, *others = plan.refusals
+        raise UnsupportedError(f"this plan cannot be submitted: {first}", details=tuple(others))
+
+
+def _stream_to_end(session: Session, run: Run, *, hand_on_code: bool) -> None:
+    session.console.notice(f"job {run.name}")
+    ended = actions.follow(session, run.name)
+    actions.show_ended(session, ended)
+    actions.check_success(session, ended, hand_on_code=hand_on_code)
+
+
+def _show_created(session: Session, run: Run) -> None:
+    from mlcli.cli import views
+    from mlcli.operations.records import record
+
+    session.console.emit(record(session.services, run), view=views.created, columns=actions.job_row)
+
+
+def _no_web_page(session: Session) -> None:
+    session.console.notice("--web: there is no web page; `mlcli job show` and `mlcli job stream` show what there is")
+
+
+@NOUN.command("validate", "mlcli job validate -f job.yml", "mlcli job validate jobs/ --strict")
+def validate(
+    session: Session,
+    *,
+    file: JobFiles,
+    set_: Sets = [],  # noqa: B006  (typer copies defaults)
+    strict: Annotated[bool, typer.Option("--strict", help="Warnings are errors too.", show_default=False)] = False,
+) -> int:
+    """Check job files without running anything.
+
+    Every error of every file is shown at once, with its line and column. Exit code 1 when a file has one.
+    """
+    from mlcli.cli import checking
+
+    return checking.check_files(session, file, overrides=set_, strict=strict)
+
+
+@NOUN.command("show", "mlcli job show -n my_job", "mlcli job show -n my_job --query status -o tsv")
+def show(session: Session, *, name: JobName, web: Web = False) -> None:
+    """Show a job: as it was written, and what became of it."""
+    from mlcli.operations import observe
+
+    run = observe.get(session.services, name)
+    if web:
+        _no_web_page(session)
+    actions.show(session, run)
+
+
+@NOUN.command(
+    "list",
+    "mlcli job list --status Running",
+    "mlcli job list --experiment iris --tag stage=final --since 7d",
+    "mlcli job list --all-results --query '[].name' -o tsv",
+)
+def list_(
+    session: Session,
+    *,
+    status: Annotated[
+        list[str], typer.Option("--status", metavar="STATUS", help="Only jobs in this state.", show_default=False)
+    ] = [],  # noqa: B006
+    experiment: Annotated[
+        str | None,
+        typer.Option(
+            "--experiment",
+            "--experiment-name",
+            metavar="NAME",
+            help="Only jobs of this experiment.",
+            show_default=False,
+        ),
+    ] = None,
+    compute: Annotated[
+        str | None, typer.Option("--compute", metavar="NAME", help="Only jobs on this compute.", show_default=False)
+    ] = None,
+    tag: Annotated[
+        list[str],
+        typer.Option("--tag", "--tags", metavar="KEY[=VALUE]", help="Only jobs with this tag.", show_default=False),
+    ] = [],  # noqa: B006
+    since: Annotated[
+        str | None,
+        typer.Option(
+            "--since",
+            metavar="TIME",
+            help="Only jobs created since: a date, a time, or 7d, 12h ago.",
+            show_default=False,
+        ),
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option("--until", metavar="TIME", help="Only jobs created before.", show_default=False)
+    ] = None,
+    parent_job_name: Annotated[
+        str | None,
+        typer.Option("--parent-job-name", "-p", metavar="NAME", help="Only children of this job.", show_default=False),
+    ] = None,
+    include_archived: Annotated[
+        bool, typer.Option("--include-archived", help="Archived jobs too.", show_default=False)
+    ] = False,
+    archived_only: Annotated[
+        bool, typer.Option("--archived-only", help="Archived jobs only.", show_default=False)
+    ] = False,
+    max_results: Annotated[int, typer.Option("--max-results", "-r", min=1, metavar="N", help="At most so many.")] = 50,
+    all_results: Annotated[bool, typer.Option("--all-results", help="All of them.", show_default=False)] = False,
+) -> None:
+    """List jobs, newest first."""
+    from mlcli.cli import values
+
+    now = time.time()
+    which = RunFilter(
+        states=values.states(status),
+        experiment_name=experiment,
+        compute=compute.removeprefix("azureml:") if compute else None,
+        tags=values.wanted_tags(tag),
+        created_after=values.moment(since, "--since", now) if since else None,
+        created_before=values.moment(until, "--until", now) if until else None,
+        parent=parent_job_name,
+        include_archived=include_archived,
+        archived_only=archived_only,
+        limit=None if all_results else max_results,
+    )
+    actions.list_runs(session, which, more="--max-results N shows more, --all-results every one")
+
+
+@NOUN.command("stream", "mlcli job stream -n my_job")
+def stream(session: Session, *, name: JobName, propagate_exit_code: HandOnCode = False) -> None:
+    """Follow a job's log to its end.
+
+    Prints the log from its first byte, also of a job that has ended. Exit code 1 when the job failed (or the job's own,
+    with --propagate-exit-code). Ctrl-C stops the following, not the job, with exit code 130.
+    """
+    ended = actions.follow(session, name)
+    actions.check_success(session, ended, hand_on_code=propagate_exit_code)
+
+
+@NOUN.command(
+    "wait", "mlcli job wait first_job second_job --timeout 2h", "mlcli job wait -n my_job --propagate-exit-code"
+)
+def wait(
+    session: Session,
+    *,
+    name: JobNames,
+    timeout: Annotated[
+        str | None, typer.Option("--timeout", metavar="SPAN", help="Give up after: 90s, 30m, 2h.", show_default=False)
+    ] = None,
+    propagate_exit_code: HandOnCode = False,
+) -> None:
+    """Wait until jobs have ended.
+
+    Exit code 0 when every one completed; 1 when one did not, or when the time is over first.
+    """
+    from mlcli.cli import values
+    from mlcli.operations import observe
+
+    runs = observe.wait(session.services, name, values.span(timeout, "--timeout") if timeout else None)
+    actions.show_each(session, runs)
+    for run in runs:
+        actions.check_success(session, run, hand_on_code=propagate_exit_code)
+
+
+@NOUN.command("cancel", "mlcli job cancel -n my_job")
+def cancel(session: Session, *, name: JobNames) -> None:
+    """Cancel jobs: end their processes, keep what they have made."""
+    from mlcli.operations.cancel import cancel as end
+
+    actions.show_each(session, [end(session.services, one) for one in name])
+
+
+@NOUN.command(
+    "download",
+    "mlcli job download -n my_job --outputs",
+    "mlcli job download -n my_job --output-name model --download-path ./results",
+)
+def download(
+    session: Session,
+    *,
+    name: JobName,
+    download_path: Annotated[
+        Path,
+        typer.Option(
+            "--download-path", "-p", metavar="FOLDER", help="Where to: FOLDER/NAME is made.", show_default="here"
+        ),
+    ] = Path(),
+    all_: Annotated[bool, typer.Option("--all", help="Everything, the named outputs too.", show_default=False)] = False,
+    outputs: Annotated[
+        bool, typer.Option("--outputs", "-u", help="Only the outputs folder.", show_default=False)
+    ] = False,
+    output_name: Annotated[
+        str | None, typer.Option("--output-name", metavar="OUTPUT", help="Only this named output.", show_default=False)
+    ] = None,
+) -> None:
+    """Fetch what a job has made: outputs and logs, into a folder of the job's name."""
+    actions.download(session, name, download_path, outputs=outputs, everything=all_, output_name=output_name)
+
+
+@NOUN.command(
+    "update",
+    "mlcli job update -n my_job --set tags.stage=final display_name='Iris, 50 rounds'",
+    "mlcli job update -n my_job --remove tags.stage",
+)
+def update(
+    session: Session,
+    *,
+    name: JobName,
+    set_: Sets = [],  # noqa: B006  (typer copies defaults)
+    add: Annotated[
+        list[str],
+        typer.Option(
+            "--add", metavar="KEY=VALUE", help="Add a tag or a property; the same as --set.", show_default=False
+        ),
+    ] = [],  # noqa: B006
+    remove: Annotated[
+        list[str],
+        typer.Option(
+            "--remove", metavar="KEY", help="Take out a tag or a property, or empty a text.", show_default=False
+        ),
+    ] = [],  # noqa: B006
+    force_string: Annotated[bool, typer.Option("--force-string", hidden=True)] = False,  # noqa: ARG001  (values are texts anyhow)
+    web: Web = False,
+) -> None:
+    """Change a job's tags, properties, display_name or description."""
+    from mlcli.cli.edits import changes
+    from mlcli.operations import manage
+
+    if not (set_ or add or remove):
+        raise UsageError(
+            "nothing to change", hint="--set tags.stage=final, --set description='...', --remove tags.stage"
+        )
+    run = session.services.runs.get(name)
+    changed = manage.update(session.services, name, changes(run, [*set_, *add], remove))
+    if web:
+        _no_web_page(session)
+    actions.show(session, changed)
+
+
+@NOUN.command("archive", "mlcli job archive -n my_job")
+def archive(session: Session, *, name: JobNames) -> None:
+    """Hide jobs from lists; everything is kept."""
+    from mlcli.operations import manage
+
+    for one in name:
+        manage.archive(session.services, one)
+
+
+@NOUN.command("restore", "mlcli job restore -n my_job")
+def restore(session: Session, *, name: JobNames) -> None:
+    """Show archived jobs in lists again."""
+    from mlcli.operations import manage
+
+    for one in name:
+        manage.restore(session.services, one)
+
+
+@NOUN.command("delete", "mlcli job delete -n my_job", "mlcli job delete first_job second_job --yes")
+def delete(session: Session, *, name: JobNames, yes: Yes = False) -> None:
+    """Delete ended jobs for good, with their logs and outputs."""
+    from mlcli.operations import manage
+
+    for one in name:
+        session.services.runs.get(one)
+    _ask(session, f"Delete {', '.join(name)} with logs and outputs?", yes=yes)
+    freed = sum(manage.delete(session.services, one) for one in name)
+    session.console.notice(f"{', '.join(name)} deleted, {_size(freed)} freed")
+
+
+@NOUN.command(
+    "prune",
+    "mlcli job prune --older-than 30d --keep-last 20",
+    "mlcli job prune --status Failed --dry-run",
+)
+def prune(
+    session: Session,
+    *,
+    older_than: Annotated[
+        str | None,
+        typer.Option("--older-than", metavar="SPAN", help="Jobs created longer ago: 30d, 12h.", show_default=False),
+    ] = None,
+    keep_last: Annotated[
+        int | None, typer.Option("--keep-last", min=0, metavar="N", help="Spare the newest N.", show_default=False)
+    ] = None,
+    status: Annotated[
+        list[str], typer.Option("--status", metavar="STATUS", help="Only jobs that ended so.", show_default=False)
+    ] = [],  # noqa: B006
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show which.", show_default=False)] = False,
+    yes: Yes = False,
+) -> None:
+    """Delete many ended jobs at once, then the snapshots that no job uses any more.
+
+    A job goes when all that is given applies to it. With nothing given only unused snapshots go.
+    """
+    from dataclasses import asdict
+    from functools import partial
+
+    from mlcli.cli import values, views
+    from mlcli.operations import manage
+
+    remove = partial(
+        manage.prune,
+        session.services,
+        older_than_s=values.span(older_than, "--older-than") if older_than else None,
+        keep_last=keep_last,
+        states=values.states(status),
+    )
+    pruned = remove(dry_run=True)
+    if not dry_run:
+        if pruned.runs:
+            _ask(session, f"Delete {len(pruned.runs)} jobs with logs and outputs?", yes=yes)
+        pruned = remove()
+    session.console.emit({**asdict(pruned), "runs": list(pruned.runs), "dry_run": dry_run}, view=views.pruned)
+
+
+def _ask(session: Session, question: str, *, yes: bool) -> None:
+    if yes:
+        return
+    if not session.console.interactive:
+        raise UsageError("this deletes for good, and nobody is there to ask", hint="add --yes")
+    if not session.console.confirm(question):
+        raise MlcliError("nothing was deleted")
+
+
+def _size(count: int) -> str:
+    from mlcli.cli.sizes import size
+
+    return size(count)

@@ -1,0 +1,26 @@
+"""The entry point of ``mlcli``. Nothing is imported before it is known to be needed: start-up time is a feature."""
+
+from __future__ import annotations
+
+import sys
+
+from mlcli import __version__
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command line (``sys.argv`` unless given) and answer its exit code.
+
+    0 done, 1 failed, 2 wrong usage, 3 not found, 130 interrupted by the person, 141 the reader of our output went away.
+    """
+    given = sys.argv[1:] if arguments is None else arguments
+    if given in (["--version"], ["-V"]):
+        sys.stdout.write(f"mlcli {__version__}\n")
+        return 0
+    try:
+        from mlcli.cli.app import run
+
+        return run(given)
+    except BaseException as error:  # noqa: BLE001  (the one place where every error ends)
+        from mlcli.cli.failures import report
+
+        return report(error, given)

@@ -1,0 +1,184 @@
+"""What a person on a terminal sees of each record: rich renderables. Imported only when one is printed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from mlcli.cli.formats import printable
+from mlcli.cli.sizes import size, span
+
+_STYLES = {
+    "Completed": "green",
+    "Failed": "red",
+    "NotResponding": "red",
+    "Canceled": "yellow",
+    "CancelRequested": "yellow",
+}
+_LIVE_STYLE = "cyan"
+
+Record = Mapping[str, Any]
+
+
+def _text(value: Any, style: str = "") -> Text:
+    return Text("" if value is None else printable(str(value)), style=style)
+
+
+def _status(record: Record) -> Text:
+    return _text(record["status"], _STYLES.get(record["status"], _LIVE_STYLE))
+
+
+def _grid(rows: Iterable[tuple[str, Any]]) -> Table:
+    """Names on the left, values on the right; rows without a value are left out."""
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="bold", no_wrap=True)
+    grid.add_column(overflow="fold")
+    for name, value in rows:
+        if value not in (None, "", {}, []):
+            grid.add_row(name, value if isinstance(value, Text) else _text(value))
+    return grid
+
+
+def _pairs(entries: Mapping[str, Any]) -> str:
+    return "\n".join(f"{name} = {value}" for name, value in entries.items())
+
+
+def _ago(record: Record, now: float) -> str:
+    created = record["creation_context"]["created_at"]
+    return f"{span(max(0.0, now - datetime.fromisoformat(created).timestamp()))} ago"
+
+
+def _duration(record: Record, now: float) -> str:
+    if record["duration_s"] is not None:
+        return span(record["duration_s"])
+    if record["start_time"] is None or record["end_time"] is not None:
+        return ""
+    return span(max(0.0, now - datetime.fromisoformat(record["start_time"]).timestamp()))
+
+
+def jobs(records: Sequence[Record]) -> RenderableType:
+    """A list of jobs, newest first."""
+    if not records:
+        return _text("no jobs", "dim")
+    now = time.time()
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("Name", no_wrap=True, overflow="fold")
+    for heading in ("Status", "Experiment", "Compute", "Created", "Took"):
+        table.add_column(heading, no_wrap=True)
+    for record in records:
+        table.add_row(
+            _text(record["name"], "dim" if record["archived"] else ""),
+            _status(record),
+            _text(record["experiment_name"]),
+            _text(record["compute"]),
+            _ago(record, now),
+            _duration(record, now),
+        )
+    return table
+
+
+def job(record: Record) -> RenderableType:
+    """One job: what it is, what became of it, where its things are."""
+    now = time.time()
+    resolved = record["resolved"]
+    return _grid(
+        [
+            ("Name", record["name"]),
+            ("Status", _status(record)),
+            ("Why", record["status_message"] if record["status"] != "Completed" else None),
+            ("Display name", record["display_name"]),
+            ("Description", record["description"]),
+            ("Experiment", record["experiment_name"]),
+            ("Compute", record["compute"]),
+            ("Environment", resolved["environment"]),
+            ("Command", resolved["command"]),
+            ("Inputs", _pairs(resolved["inputs"])),
+            ("Outputs", _pairs(resolved["outputs"])),
+            ("Tags", _pairs(record["tags"])),
+            ("Created", _ago(record, now)),
+            ("Took", _duration(record, now)),
+            ("Exit code", record["exit_code"]),
+            ("Folder", record["folder"]),
+        ]
+    )
+
+
+def created(record: Record) -> RenderableType:
+    """A job that is on its way, and what may be asked of it."""
+    name = record["name"]
+    line = Text.assemble(_text(name, "bold"), "  ", _status(record))
+    asks = [
+        ("follow", f"mlcli job stream -n {name}"),
+        ("look", f"mlcli job show -n {name}"),
+        ("end", f"mlcli job cancel -n {name}"),
+    ]
+    return Group(line, _grid(asks))
+
+
+def ended(record: Record) -> RenderableType:
+    """A job whose log has just been followed to its end."""
+    name = record["name"]
+    took = _duration(record, time.time())
+    line = Text.assemble(_text(name, "bold"), "  ", _status(record), f"  {took}" if took else "")
+    return Group(line, _grid([("fetch", f"mlcli job download -n {name} --outputs")]))
+
+
+def plan(record: Record) -> RenderableType:
+    """What would be done."""
+    code = record["code"]
+    environment = record["environment"]
+    return _grid(
+        [
+            ("Job", record["run"]),
+            ("Experiment", record["experiment_name"]),
+            ("Compute", f"{record['compute']} ({record['backend']})"),
+            ("Command", record["command"]),
+            ("Environment", f"{environment['description']}{' (built already)' if environment['cached'] else ''}"),
+            ("Code", f"{code['folder']} ({code['files']} files, {size(code['size'])})" if code else None),
+            ("Inputs", _pairs({entry["name"]: f"{entry['value']} ({entry['action']})" for entry in record["inputs"]})),
+            ("Outputs", _pairs({entry["name"]: entry["value"] for entry in record["outputs"]})),
+            ("Time limit", span(record["timeout_s"]) if record["timeout_s"] else None),
+            ("Notices", "\n".join(record["notices"])),
+        ]
+    )
+
+
+def downloaded(record: Record) -> RenderableType:
+    """What was fetched to where."""
+    return _grid([("Written", "\n".join(record["written"]))])
+
+
+def pruned(record: Record) -> RenderableType:
+    """What a prune has removed, or would."""
+    verb = "would go" if record["dry_run"] else "deleted"
+    freed = None if record["dry_run"] else size(record["run_bytes"] + record["snapshot_bytes"])
+    return _grid([("Jobs", f"{len(record['runs'])} {verb}"), ("", "\n".join(record["runs"])), ("Freed", freed)])
+
+
+def verdicts(found: Any) -> RenderableType:
+    """A line for each file that was validated."""
+    records = found if isinstance(found, list) else [found]
+    return Group(*map(_verdict, records))
+
+
+def _verdict(record: Record) -> Text:
+    if not record["valid"]:
+        return Text.assemble(
+            ("✗ ", "red"),
+            _text(record["file"]),
+            f": {len(record['errors'])} errors, {len(record['warnings'])} warnings",
+        )
+    return Text.assemble(
+        ("✓ ", "green"), _text(record["file"]), f": a valid {record['type']} job ({record['generation']})"
+    )
+
+
+def facts(record: Record) -> RenderableType:
+    """Any record of plain values."""
+    return _grid((name.replace("_", " ").capitalize(), value) for name, value in record.items())

@@ -1,0 +1,55 @@
+"""``mlcli workspace``: the place where runs and snapshots are kept."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from mlcli.cli.command import Noun, Session
+from mlcli.cli.options import Named
+
+NOUN = Noun("workspace", "The place where runs and snapshots are kept.")
+
+WorkspaceName = Annotated[
+    "str | None", Named(("--name", "-n"), "NAME", "workspace", "Name of the workspace.", required=False)
+]
+
+
+def _chosen(session: Session, name: str | None) -> None:
+    if name is not None:
+        session.workspace_name = name
+
+
+@NOUN.command("show", "mlcli workspace show", "mlcli workspace show -n research -o yaml")
+def show(session: Session, *, name: WorkspaceName = None) -> None:
+    """Show a workspace: its folder, its settings, how many jobs it holds."""
+    from dataclasses import asdict
+
+    from mlcli.cli import views
+    from mlcli.domain.run import RunFilter
+
+    _chosen(session, name)
+    services = session.services
+    runs = services.runs.list(RunFilter(include_archived=True))
+    record = {
+        "name": services.name,
+        "folder": str(services.root),
+        "jobs": len(runs),
+        "live_jobs": sum(not run.state.is_end for run in runs),
+        "archived_jobs": sum(run.archived for run in runs),
+        "settings": asdict(services.settings),
+    }
+    session.console.emit(record, view=lambda shown: views.facts({**shown, "settings": _lines(shown["settings"])}))
+
+
+def _lines(settings: dict[str, object]) -> str:
+    return "\n".join(f"{name} = {value}" for name, value in settings.items())
+
+
+@NOUN.command("reindex", "mlcli workspace reindex")
+def reindex(session: Session, *, name: WorkspaceName = None) -> None:
+    """Rebuild the index from the run folders, which are the truth."""
+    from mlcli.cli import views
+
+    _chosen(session, name)
+    found = session.services.runs.reindex()
+    session.console.emit({"name": session.services.name, "jobs": found}, view=views.facts)
