@@ -2,8 +2,7 @@
 
 It is copied to where the job runs, so it imports nothing of mlcli, needs only Python >= 3.8 on a POSIX system, and lives
 as long as the job: modules that would cost it start-up time or memory (json, signal and enum behind it, subprocess,
-argparse) stay out. Run as ``python -I -S -c "import sys; sys.path.append(FOLDER); import agent; agent.main()" VERB
-FOLDER...``; each verb prints one line of JSON per run folder.
+argparse) stay out. Run by the command line that ``invocation`` gives; each verb prints one line of JSON per run folder.
 
 ``start``    start what ``launch.json`` says, once; answers when the agent proper has taken over
 ``observe``  what is to be seen of the run: exited, running, starting, gone, absent, no_answer
@@ -174,14 +173,14 @@ def is_alive(who: dict[str, Any]) -> bool:
     if who["boot_id"].partition("@")[0] != boot_id().partition("@")[0]:
         return False
     facts = _facts(who["pid"])
-    return facts is not None and bool(facts[2] == who["start_time"])
+    return facts is not None and facts[2] == who["start_time"]
 
 
 def is_foreign(who: dict[str, Any]) -> bool:
     """Whether the process belongs to another machine, so that nothing can be said of it from here."""
     boot, _, machine = who["boot_id"].partition("@")
     here, _, this_machine = boot_id().partition("@")
-    return boot != here and machine != this_machine
+    return bool(boot != here and machine != this_machine)
 
 
 def boot_id() -> str:
@@ -358,6 +357,7 @@ def start(folder: str) -> dict[str, Any]:
         if known is None:
             error = _fork_agent(folder, lock)
             known = _begun(folder) or {"error": error or "the agent ended before it could start the command"}
+            _remove(os.path.join(folder, LAUNCH))  # nobody will read the secrets in it any more
         os.close(lock)
     except (OSError, ValueError, KeyError) as failed:
         known = {"error": _sentence(failed)}
@@ -718,7 +718,7 @@ def _how_lost(agent: dict[str, Any]) -> str:
     if agent["boot_id"] != boot_id():
         return "the machine was restarted while the job ran"
     left = _Run(agent["command"], agent["cookie"], held=False).processes()
-    still = f"; its command still runs ({_pids(left)}): cancel the job to end it" if left else ""
+    still = f"; its command was still running ({_pids(left)})" if left else ""
     return f"the agent that watched the job (pid {agent['pid']}) was killed and left no exit record{still}"
 
 
@@ -826,4 +826,15 @@ def main() -> None:
         answers = [act(os.path.abspath(folder)) for folder in arguments]
     sys.stdout.write("".join(encode(answer) + "\n" for answer in answers))
     sys.stdout.flush()
-    sys.exit(1 if any("error" in answer for answer in answers) else 0)
+    errors = [answer["error"] for answer in answers if "error" in answer]
+    sys.stderr.write("".join(f"{error}\n" for error in errors))
+    sys.exit(1 if errors else 0)
+
+
+def invocation(python: str, folder: str, *arguments: str) -> list[str]:
+    """The command line that runs a verb of the ``agent.py`` in ``folder`` with the interpreter ``python``.
+
+    ``-I -S``: nothing of the person's own Python set-up is imported. As a module, so that its bytecode is cached.
+    """
+    code = f"import sys; sys.path.append({folder!r}); import agent; agent.main()"
+    return [python, "-I", "-S", "-c", code, *arguments]

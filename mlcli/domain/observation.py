@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from enum import Enum
+from typing import Any
 
 from mlcli.domain.run import Event, ExitRecord
 from mlcli.domain.state import Reason, State
@@ -36,6 +38,18 @@ class Observation:
     exit: ExitRecord | None = None
     started_at: float | None = None
     evidence: str = ""
+
+
+def told_by_agent(answer: Mapping[str, Any]) -> Observation:
+    """What one answer of the agent's ``observe`` means. Raises KeyError, TypeError or ValueError when it is not one."""
+    record = answer.get("exit")
+    known = {field.name for field in fields(ExitRecord)}
+    return Observation(
+        Sight(answer["sight"]),
+        None if record is None else ExitRecord(**{name: value for name, value in record.items() if name in known}),
+        answer.get("started_at"),
+        answer.get("evidence", ""),
+    )
 
 
 def reconcile(state: State, since: float, observation: Observation, now: float) -> Event | None:

@@ -67,5 +67,9 @@ class Transport(ABC):
     def forward(self, port: int) -> int:
         """A port on this machine's loopback that reaches ``port`` on the machine's loopback."""
 
+    def local(self, path: str) -> Path | None:  # noqa: ARG002
+        """The same file as this machine sees it, so that it need not be copied; None when the machine is another one."""
+        return None
+
     def close(self) -> None:  # noqa: B027  (nothing to close is the common case)
         """Let go of connections. Idempotent."""

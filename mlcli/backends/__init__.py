@@ -1,0 +1,1 @@
+"""What can run a job: one implementation a file."""

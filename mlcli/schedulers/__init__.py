@@ -1,0 +1,1 @@
+"""The dialects of batch systems, as pure text: one a file. No I/O."""

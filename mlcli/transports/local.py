@@ -1,0 +1,176 @@
+"""The machine at hand: commands are child processes, files are files."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from mlcli import agent
+from mlcli.domain.errors import TransportError
+from mlcli.ports.transports import Completed, Transport
+
+_TRANSIENT = frozenset({errno.EAGAIN, errno.EBUSY, errno.EINTR, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE})
+_HINTS = {
+    errno.ENOSPC: "free some space on that disk",
+    errno.EDQUOT: "your disk quota is used up: delete what is not needed",
+    errno.EROFS: "that file system is read-only",
+}
+
+
+class LocalTransport(Transport):
+    """The machine that mlcli itself runs on."""
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: bytes = b"",
+        environment: Mapping[str, str] | None = None,
+        timeout_s: float = 60.0,
+    ) -> Completed:
+        """Run it in a session of its own, so that a Ctrl-C meant for mlcli does not cut it short.
+
+        A command that mlcli runs from inside a job is not one of that job's processes: it must not be ended with them.
+        """
+        import subprocess
+
+        variables = {**os.environ, **(environment or {})}
+        variables.pop(agent.COOKIE, None)
+        try:
+            done = subprocess.run(
+                list(argv),
+                input=stdin,
+                capture_output=True,
+                env=variables,
+                timeout=timeout_s,
+                start_new_session=True,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise TransportError(f"{argv[0]} did not answer within {timeout_s:g} seconds", transient=True) from None
+        except OSError as refused:
+            raise _error(refused, argv[0]) from None
+        return Completed(done.returncode, done.stdout, done.stderr)
+
+    def python(self) -> str:
+        """The interpreter that runs mlcli."""
+        return sys.executable
+
+    def agent_folder(self) -> str:
+        """Where mlcli itself has it."""
+        return str(Path(agent.__file__).parent.absolute())
+
+    def put(self, source: Path, target: str) -> None:
+        """Copy a file or a folder tree."""
+        with _errors(target):
+            _copy(source.resolve(strict=True), Path(target))
+
+    def get(self, source: str, target: Path) -> None:
+        """Copy a file or a folder tree; each file is there whole or not at all."""
+        with _errors(source):
+            _copy(Path(source).resolve(strict=True), target)
+
+    def read(self, path: str, offset: int = 0, limit: int | None = None) -> bytes | None:
+        """Bytes of a file."""
+        with _errors(path):
+            try:
+                file = open(path, "rb", buffering=0)  # noqa: PTH123, SIM115  (closed below; a stream reads 50 times a second)
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+            with file:
+                file.seek(offset)
+                return _read(file.fileno(), limit)
+
+    def write(self, path: str, data: bytes, *, mode: int = 0o600) -> None:
+        """Replace a file atomically."""
+        target = Path(path)
+        self.make_folder(str(target.parent))
+        with _errors(path), _replacing(target) as temporary:
+            file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+            with open(file, "wb") as stream:  # noqa: PTH123  (a descriptor)
+                stream.write(data)
+                stream.flush()
+                os.fsync(file)
+
+    def make_folder(self, path: str) -> None:
+        """Make a folder and its parents, the new ones 0700."""
+        with _errors(path):
+            _make_folder(Path(path))
+
+    def forward(self, port: int) -> int:
+        """The port itself."""
+        return port
+
+    def local(self, path: str) -> Path | None:
+        """The path itself."""
+        return Path(path)
+
+
+def _read(file: int, limit: int | None) -> bytes:
+    parts = []
+    left = sys.maxsize if limit is None else limit
+    while left > 0 and (part := os.read(file, min(left, 1 << 20))):
+        parts.append(part)
+        left -= len(part)
+    return b"".join(parts)
+
+
+def _make_folder(path: Path) -> None:
+    if path.is_dir():
+        return
+    if path.parent != path:
+        _make_folder(path.parent)
+    try:
+        path.mkdir(mode=0o700)
+    except FileExistsError:
+        if not path.is_dir():
+            raise
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy as ``cp -a`` does: times and modes kept, symbolic links below a folder stay links."""
+    import shutil
+
+    if not source.is_dir():
+        _make_folder(target.parent)
+        with _replacing(target) as temporary:
+            shutil.copy2(source, temporary)
+        return
+    _make_folder(target)
+    for entry in os.scandir(source):
+        if entry.is_symlink():
+            with _replacing(target / entry.name) as temporary:
+                temporary.symlink_to(Path(entry.path).readlink())
+        else:
+            _copy(Path(entry.path), target / entry.name)
+
+
+@contextmanager
+def _replacing(target: Path) -> Iterator[Path]:
+    """A name to write to, in the same folder, that takes the target's place when all went well."""
+    temporary = target.with_name(f".mlcli-{os.getpid()}-{os.urandom(4).hex()}")
+    try:
+        yield temporary
+        temporary.replace(target)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
+
+
+@contextmanager
+def _errors(path: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as refused:
+        raise _error(refused, path) from None
+
+
+def _error(refused: OSError, path: str) -> TransportError:
+    number = refused.errno or 0
+    what = refused.strerror or str(refused)
+    return TransportError(f"{path}: {what}", transient=number in _TRANSIENT, hint=_HINTS.get(number))
