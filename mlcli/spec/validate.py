@@ -93,7 +93,7 @@ def _explain(document: Document, kind: Kind, error: Any) -> Iterator[Diagnostic]
         missing = next(key for key in error.validator_value if f"'{key}' is" in error.message)
         yield _missing_key(document, path, missing, error)
     else:
-        yield _foreign(document, kind, path) or _bad_value(document, path, error)
+        yield _foreign(document, kind, path) or _bad_value(document, kind, path, error)
 
 
 def _unknown_keys(document: Document, kind: Kind, path: Path_, error: Any) -> Iterator[Diagnostic]:
@@ -152,7 +152,7 @@ _TODAY = {
 }
 
 
-def _bad_value(document: Document, path: Path_, error: Any) -> Diagnostic:
+def _bad_value(document: Document, kind: Kind, path: Path_, error: Any) -> Diagnostic:
     name = _name(path)
     shown = _shown(path, error.instance)
     choices = _choices(error)
@@ -166,7 +166,7 @@ def _bad_value(document: Document, path: Path_, error: Any) -> Diagnostic:
         return document.diagnose(path, "bad-value", message, hint=f"{hint}allowed: {_listed(choices)}")
     if error.validator in {"minItems", "minProperties"}:
         return document.diagnose(path, "bad-value", f"{name} is empty; it needs at least one entry")
-    expected = _expected(error)
+    expected = _expected(error, kind)
     if expected is not None:
         message = f"{name} must be {expected}, not {_what(error.instance)}"
         return document.diagnose(path, "wrong-type", message, hint=_type_hint(error, path, document))
@@ -186,7 +186,7 @@ def _choices(error: Any) -> list[str] | None:
     return None
 
 
-def _expected(error: Any) -> str | None:
+def _expected(error: Any, kind: Kind) -> str | None:
     types = error.schema.get("type")
     if error.validator == "anyOf":
         return _PLAIN["boolean"]
@@ -195,17 +195,17 @@ def _expected(error: Any) -> str | None:
     if error.validator != "type":
         return None
     wanted = [_PLAIN[name] for name in ([types] if isinstance(types, str) else types)]
-    if _may_be_map(error):
+    if _may_be_map(error, kind):
         wanted.append(_PLAIN["object"])
     return _or(wanted)
 
 
-def _may_be_map(error: Any) -> bool:
+def _may_be_map(error: Any, kind: Kind) -> bool:
     """Whether the value stands where a map would have been taken too (the ``else`` of a union by shape)."""
     steps = list(error.absolute_schema_path)
     if len(steps) < 2 or steps[-2] != "else":
         return False
-    node = error.root_schema
+    node: Any = resolved_schema(kind.schema or "")
     for step in steps[:-2]:
         node = node[step]
     return bool(node["if"].get("type") == "object")
