@@ -44,7 +44,8 @@ def verdict(path: Path) -> tuple[bool, str, str]:
             if not result.passed:
                 return False, stage, reason(str(result.error_messages))
         stage = "convert"
-        job._to_rest_object()
+        standalone = job._to_job() if hasattr(job, "_to_job") else job
+        standalone._to_rest_object()
     except (AttributeError, TypeError, KeyError, IndexError, ValueError, AssertionError) as error:
         return False, stage, f"crashes ({type(error).__name__})"
     except Exception as error:  # noqa: BLE001  (whatever it raises is its verdict)
