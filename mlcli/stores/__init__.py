@@ -1,0 +1,1 @@
+"""Where runs, snapshots and downloads are kept on this machine."""
