@@ -86,9 +86,14 @@ class Document:
         hint: str | None = None,
         key: bool = False,
         severity: Severity = Severity.ERROR,
+        within: str | None = None,
     ) -> Diagnostic:
-        """A diagnostic about the value at ``path`` (with ``key``: about its key)."""
+        """A diagnostic about the value at ``path`` (with ``key``: about its key; ``within``: about the first occurrence of
+        this text in it).
+        """
         place = self.place(path, key=key)
+        if within and place.file == self.file:
+            place = self._occurrence(place, within) or place
         source = None
         if place.file == self.file:
             source = shown_line(self.source_line(place.line), secret="environment_variables" in path)
@@ -97,6 +102,14 @@ class Document:
     def with_tree(self, tree: Any, marks: Mark) -> Document:
         """The same file with other values."""
         return replace(self, tree=tree, marks=marks)
+
+    def _occurrence(self, start: Place, text: str) -> Place | None:
+        """Where ``text`` first stands at or after ``start``, when it stands on one line as it is."""
+        for number in range(start.line, len(self._lines) + 1):
+            column = self._lines[number - 1].find(text, start.column - 1 if number == start.line else 0)
+            if column >= 0:
+                return Place(start.file, number, column + 1)
+        return None
 
     def _mark(self, path: Path_) -> Mark | None:
         mark: Mark | None = self.marks

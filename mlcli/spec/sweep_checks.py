@@ -1,0 +1,180 @@
+"""What no schema can say about a sweep: its search space against its algorithm, its policy and its limits.
+
+The rules are Azure ML's: a grid goes over ``choice`` only; bayesian sampling knows ``choice``, ``uniform`` and
+``quniform`` and no early termination; a bandit policy has exactly one slack.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from mlcli.domain.errors import Severity
+from mlcli.domain.job import Generation
+from mlcli.spec.command_checks import (
+    Body,
+    Context,
+    Findings,
+    body_checks,
+    input_checks,
+    integer,
+    mapping,
+    names_of,
+    number,
+)
+from mlcli.spec.compose import Path_
+from mlcli.spec.interpolate import references
+
+__all__ = ["check_search", "check_sweep"]
+
+_BAYESIAN = frozenset({"choice", "uniform", "quniform"})
+_MAX_STEPS = 100_000
+_RANGES = {
+    "max_total_trials": (1, 1000),
+    "max_concurrent_trials": (1, 100),
+    "truncation_percentage": (1, 99),
+    "evaluation_interval": (0, None),
+    "delay_evaluation": (0, None),
+}
+
+
+def check_sweep(context: Context) -> Findings:
+    """Everything about a sweep file: its trial's command, its inputs, and its search."""
+    tree = context.document.tree
+    trial = mapping(tree.get("trial"))
+    inside = context.generation is Generation.G1
+    names = names_of(trial if inside else tree)
+    body = Body(trial, ("trial",), {**names, "search_space": frozenset(mapping(tree.get("search_space")))})
+    yield from body_checks(context, body)
+    yield from input_checks(context, trial if inside else tree, ("trial",) if inside else ())
+    yield from check_search(context, tree, (), trial.get("command"))
+
+
+def check_search(context: Context, tree: Mapping[str, Any], path: Path_, command: Any) -> Findings:
+    """The search of a sweep, be it a file of its own or a step of a pipeline (at ``path``). ``command``: what the trials
+    run, when it is known.
+    """
+    space = mapping(tree.get("search_space"))
+    yield from _limits(context, tree, path)
+    yield from _space(context, space, (*path, "search_space"))
+    yield from _algorithm(context, tree, space, path)
+    yield from _policy(context, mapping(tree.get("early_termination")), (*path, "early_termination"))
+    if isinstance(command, str):
+        used = {found.name for found in references(command, context.generation) if found.kind == "search_space"}
+        for name in space:
+            if name not in used:
+                message = f"no trial sees the search parameter '{name}': the command does not refer to it"
+                hint = f"write ${{{{search_space.{name}}}}} in the command, or take it out"
+                at = (*path, "search_space", name)
+                severity = Severity.WARNING
+                yield context.document.diagnose(at, "unused-parameter", message, hint=hint, key=True, severity=severity)
+
+
+def _limits(context: Context, tree: Mapping[str, Any], path: Path_) -> Findings:
+    yield from _ranges(context, tree, path)
+    limits = mapping(tree.get("limits"))
+    yield from _ranges(context, limits, (*path, "limits"))
+    for key in ("timeout", "trial_timeout"):
+        seconds = integer(limits.get(key))
+        at = (*path, "limits", key)
+        if seconds is not None and seconds <= 0:
+            yield context.document.diagnose(at, "out-of-range", f"'{key}' must be more than 0 seconds")
+        elif seconds is not None and seconds < 60:
+            hint = "limits are in seconds; Azure ML takes none under 60, mlcli keeps this one"
+            message, severity = f"the time limit is {seconds} s", Severity.WARNING
+            yield context.document.diagnose(at, "short-timeout", message, hint=hint, severity=severity)
+
+
+def _ranges(context: Context, values: Mapping[str, Any], path: Path_) -> Findings:
+    for key, (least, most) in _RANGES.items():
+        value = integer(values.get(key))
+        if value is not None and (value < least or (most is not None and value > most)):
+            allowed = f"between {least} and {most}" if most is not None else f"at least {least}"
+            yield context.document.diagnose((*path, key), "out-of-range", f"'{key}' must be {allowed}, not {value}")
+
+
+def _space(context: Context, space: Mapping[str, Any], path: Path_) -> Findings:
+    for at, parameter in _parameters(space, path):
+        kind = _type(parameter)
+        low, high = number(parameter.get("min_value")), number(parameter.get("max_value"))
+        if low is not None and high is not None and (low > high or (low == high and "log" not in kind)):
+            message = f"'min_value' must be less than 'max_value', and {_plain(low)} is not less than {_plain(high)}"
+            hint = "in the log forms both are exponents" if "log" in kind else None
+            yield context.document.diagnose((*at, "min_value"), "empty-range", message, hint=hint)
+        for key, least, inclusive in (("q", 0.0, False), ("sigma", 0.0, True), ("upper", 0.0, False)):
+            value = number(parameter.get(key))
+            if value is not None and (value < least or (value == least and not inclusive)):
+                allowed = "at least 0" if inclusive else "more than 0"
+                yield context.document.diagnose((*at, key), "out-of-range", f"'{key}' must be {allowed}")
+
+
+def _algorithm(context: Context, tree: Mapping[str, Any], space: Mapping[str, Any], path: Path_) -> Findings:
+    key = "algorithm" if "algorithm" in tree else "sampling_algorithm"
+    written = tree.get(key)
+    name = str(mapping(written).get("type") if isinstance(written, dict) else written).lower()
+    at_space = (*path, "search_space")
+    if name == "grid":
+        for at, parameter in _parameters(space, at_space):
+            if _type(parameter) != "choice":
+                message = f"a grid goes over 'choice' only, and '{at[-1]}' is '{_type(parameter)}'"
+                hint = f"list its values in a choice, or use '{key}: random'"
+                yield context.document.diagnose((*at, "type"), "grid-needs-choice", message, hint=hint)
+    elif name == "bayesian":
+        yield from _bayesian(context, tree, space, path)
+
+
+def _bayesian(context: Context, tree: Mapping[str, Any], space: Mapping[str, Any], path: Path_) -> Findings:
+    for at, parameter in _parameters(space, (*path, "search_space")):
+        kind = _type(parameter)
+        if kind not in _BAYESIAN:
+            message = f"bayesian sampling does not know '{kind}'"
+            hint = "it knows choice, uniform and quniform; 'random' knows all"
+            yield context.document.diagnose((*at, "type"), "bayesian-distribution", message, hint=hint)
+        low, high, step = (number(parameter.get(key)) for key in ("min_value", "max_value", "q"))
+        if low is not None and high is not None and step and (high - low) / step > _MAX_STEPS:
+            message = f"bayesian sampling takes at most {_MAX_STEPS:,} steps, and '{at[-1]}' has more"
+            yield context.document.diagnose((*at, "q"), "out-of-range", message, hint="use a larger 'q', or 'uniform'")
+    if mapping(tree.get("early_termination")):
+        message = "bayesian sampling needs every trial to end by itself: it takes no early termination"
+        hint = "take 'early_termination' out, or use 'random'"
+        at_policy = (*path, "early_termination")
+        yield context.document.diagnose(at_policy, "bayesian-termination", message, hint=hint, key=True)
+
+
+def _policy(context: Context, policy: Mapping[str, Any], path: Path_) -> Findings:
+    yield from _ranges(context, policy, path)
+    if str(policy.get("type", policy.get("policy_type"))).lower() != "bandit":
+        return
+    given = [key for key in ("slack_factor", "slack_amount") if policy.get(key) is not None]
+    if len(given) == 2:
+        message = "a bandit policy has either 'slack_factor' or 'slack_amount', not both"
+        yield context.document.diagnose(
+            (*path, "slack_amount"), "bandit-slack", message, hint="take one of them out", key=True
+        )
+    elif not given:
+        message = "a bandit policy needs 'slack_factor' or 'slack_amount'"
+        hint = "slack_factor: 0.1 stops a trial that is 10 % behind the best one"
+        yield context.document.diagnose(path, "bandit-slack", message, hint=hint, key=True)
+    for key in given:
+        value = number(policy.get(key))
+        if value is not None and value < 0:
+            yield context.document.diagnose((*path, key), "out-of-range", f"'{key}' must be at least 0")
+
+
+def _parameters(space: Mapping[str, Any], path: Path_) -> Iterator[tuple[Path_, Mapping[str, Any]]]:
+    """Every parameter, those inside the choices of another too."""
+    for name, parameter in space.items():
+        if not isinstance(parameter, dict):
+            continue
+        yield (*path, name), parameter
+        for index, value in enumerate(parameter.get("values") or ()):
+            if isinstance(value, dict):
+                yield from _parameters(value, (*path, name, "values", index))
+
+
+def _type(parameter: Mapping[str, Any]) -> str:
+    return str(parameter.get("type")).lower()
+
+
+def _plain(value: float) -> str:
+    return str(int(value)) if value == int(value) else str(value)
