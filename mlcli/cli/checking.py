@@ -38,12 +38,12 @@ def _check(name: str, overrides: Sequence[str]) -> tuple[Any, tuple[Diagnostic, 
 
 
 def _show(session: Session, found: Sequence[Diagnostic]) -> None:
-    from mlcli.spec.report import format_report
+    from mlcli.spec.report import format_diagnostics
 
     if any(one.severity is Severity.ERROR for one in found):
-        session.console.complain(format_report(tuple(found)))
+        session.console.complain(format_diagnostics(found))
     else:
-        session.console.notice(format_report(tuple(found)))
+        session.console.notice(format_diagnostics(found))
 
 
 def _verdict(name: str, kind: Any, found: Sequence[Diagnostic], *, strict: bool) -> dict[str, Any]:

@@ -1,24 +1,21 @@
-"""How a function becomes a command: the flags that every command has, names by flag or by position, examples in the help.
+"""How a function becomes a command: its flags, the ones that every command has, examples in its help.
 
-A command function takes a :class:`Session` and its own flags (annotated types of ``options``); its docstring is its help.
-It answers None or an exit code.
+A command function takes a :class:`Session` and its own flags as keywords (annotated with a ``Flag`` of ``options``); its
+docstring is its help. It answers None or an exit code.
 """
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Iterator, Mapping
+import argparse
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, NoReturn, get_type_hints
 
-import typer
-from typer.core import TyperCommand
-
-from mlcli.cli import options
-from mlcli.cli.app import HELP_FLAGS, Entry, group
-from mlcli.cli.failures import Interrupted, ReaderGone
-from mlcli.cli.render import Console
+from mlcli.cli import helptext
+from mlcli.cli.app import HELP, unknown_command
+from mlcli.cli.options import COMMON, IGNORED, Flag
+from mlcli.cli.render import Console, write_text
 from mlcli.domain.errors import UsageError
 
 if TYPE_CHECKING:
@@ -42,28 +39,183 @@ class Session:
         return open_workspace(self.workspace_name)
 
 
-class ExampleCommand(TyperCommand):
-    """A command with examples in its help, and az's way of giving several values to one flag."""
+@dataclass(frozen=True)
+class Command:
+    """A function with what its help shows. ``ignored``: flags that it accepts for older scripts' sake."""
 
-    examples: tuple[str, ...] = ()
-    spread: frozenset[str] = frozenset()
+    function: CommandFunction
+    examples: tuple[str, ...]
+    ignored: Mapping[str, Flag] = field(default_factory=dict)
 
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Repeat the flag for az's ``--set a=1 b=2``, then parse."""
-        return super().parse_args(ctx, list(spread(args, self.spread)))
+    @property
+    def text(self) -> str:
+        """The help, paragraph by paragraph."""
+        return "\n".join(line.strip() for line in (self.function.__doc__ or "").strip().splitlines())
 
-    def format_epilog(self, ctx: Any, formatter: Any) -> None:
-        """The examples, as they are typed."""
-        super().format_epilog(ctx, formatter)
-        with formatter.section("Examples" if len(self.examples) > 1 else "Example"):
-            for example in self.examples:
-                formatter.write(f"{'':>{formatter.current_indent}}{example}\n")
+    @property
+    def summary(self) -> str:
+        """The first paragraph of the help."""
+        return " ".join(self.text.partition("\n\n")[0].split())
+
+    @cached_property
+    def flags(self) -> Mapping[str, Flag]:
+        """Its own flags: parameter name -> flag."""
+        hints = get_type_hints(self.function, include_extras=True)
+        marks = {name: getattr(hint, "__metadata__", ()) for name, hint in hints.items()}
+        return {name: mark for name, found in marks.items() for mark in found if isinstance(mark, Flag)}
+
+    @property
+    def all_flags(self) -> Mapping[str, Flag]:
+        """Its own, the ones that every command has, and those that are ignored."""
+        return {**IGNORED, **self.ignored, **COMMON, **self.flags}
+
+    def run(self, arguments: list[str], path: str) -> int:
+        """Carry it out and answer the exit code."""
+        if any(argument in HELP for argument in _before_separator(arguments)):
+            write_text(self.help(path))
+            return 0
+        values = self._parsed(arguments, path)
+        common = {name: values.pop(name) for name in COMMON}
+        own = {name: value for name, value in values.items() if name in self.flags}
+        console = Console(
+            output=common["output"],
+            query=common["query"],
+            verbose=common["verbose"] or common["debug"],
+            quiet=common["only_show_errors"],
+        )
+        return self.function(Session(console, common["workspace_name"]), **own) or 0
+
+    def help(self, path: str) -> str:
+        """The text of ``--help``."""
+        return helptext.command(
+            self.usage(path),
+            self.text,
+            {
+                "Arguments": {flag.metavar or "": flag.help for flag in self.flags.values() if flag.named},
+                "Flags": {
+                    flag.shown: "The same, by flag." if flag.named else flag.help for flag in self.flags.values()
+                },
+                "Flags of every command": {flag.shown: flag.help for flag in COMMON.values()},
+            },
+            self.examples,
+        )
+
+    def usage(self, path: str) -> str:
+        """How it is typed."""
+        names = (f"{flag.metavar}..." if flag.many else f"{flag.metavar}" for flag in self.flags.values() if flag.named)
+        return " ".join([path, *names, "[FLAGS]"])
+
+    def _parsed(self, arguments: list[str], path: str) -> dict[str, Any]:
+        """Every flag's value, by parameter name. Raises UsageError."""
+        known = self.all_flags
+        parser = _Parser(path, known)
+        given, loose = parser.parse_known_args(list(spread(arguments, known.values())))
+        defaults = self.function.__kwdefaults__ or {}
+        found = {name: value for name, value in vars(given).items() if name in known}
+        absent = {name: _absent(flag, defaults.get(name)) for name, flag in known.items() if name not in found}
+        return {**found, **absent, **self._named(found, loose, parser)}
+
+    def _named(self, found: Mapping[str, Any], loose: list[str], parser: _Parser) -> dict[str, Any]:
+        """What the command is about, whether it was given by flag or stands alone. Raises UsageError."""
+        about = next(((name, flag) for name, flag in self.flags.items() if flag.named), None)
+        wrong = [word for word in loose if word.startswith("-") and word != "-"]
+        if wrong or (loose and about is None):
+            parser.refuse(wrong or loose)
+        if about is None:
+            return {}
+        name, flag = about
+        given = found.get(name, [])
+        values = [*loose, *(given if isinstance(given, list) else [given])]
+        return {name: _chosen(flag, list(dict.fromkeys(values)), parser)}
 
 
-def spread(arguments: list[str], flags: frozenset[str]) -> Iterator[str]:
-    """``--set a=1 b=2`` as ``--set a=1 --set b=2``: what follows the first value of such a flag and reads ``key=value``
+def _absent(flag: Flag, default: Any) -> Any:
+    if flag.metavar is None:
+        return False
+    return [] if flag.many else default
+
+
+def _chosen(flag: Flag, values: list[str], parser: _Parser) -> Any:
+    if not values and flag.required:
+        raise UsageError(f"which {flag.named}? give {flag.names[0]} {flag.metavar}", hint=f"{parser.prog} --help")
+    if flag.many:
+        return values
+    if len(values) > 1:
+        parser.refuse(values[1:])
+    return values[0] if values else None
+
+
+@dataclass(frozen=True)
+class Noun:
+    """The commands of one noun, in the order in which the help lists them.
+
+    ``ignored``: flags that every one of them accepts for older scripts' sake, unless it has its own of that name.
+    """
+
+    summary: str
+    ignored: Mapping[str, Flag] = field(default_factory=dict)
+    commands: dict[str, Command] = field(default_factory=dict)
+
+    def command(self, name: str, *examples: str) -> Callable[[CommandFunction], CommandFunction]:
+        """Add the decorated function as the command ``name``."""
+
+        def add(function: CommandFunction) -> CommandFunction:
+            self.commands[name] = Command(function, examples, self.ignored)
+            return function
+
+        return add
+
+    def run(self, arguments: list[str], path: str) -> int:
+        """Carry out the command that is typed; a noun alone says what there is to do with it."""
+        first = arguments[0] if arguments else HELP[0]
+        if first in HELP:
+            write_text(self.help(path))
+            return 0
+        if first not in self.commands:
+            raise unknown_command(path, first, self.commands)
+        return self.commands[first].run(arguments[1:], f"{path} {first}")
+
+    def help(self, path: str) -> str:
+        """The text of ``--help``."""
+        lines = {name: command.summary for name, command in self.commands.items()}
+        return helptext.group(path, self.summary, lines, {"--help, -h": "Show this help; every command has its own."})
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse with our errors: it never prints and never exits."""
+
+    def __init__(self, path: str, flags: Mapping[str, Flag]) -> None:
+        super().__init__(prog=path, add_help=False, allow_abbrev=False, argument_default=argparse.SUPPRESS)
+        self._flags = flags
+        for name, flag in flags.items():
+            if flag.metavar is None:
+                self.add_argument(*flag.names, dest=name, action="store_true")
+            else:
+                action = "append" if flag.many else "store"
+                self.add_argument(*flag.names, dest=name, action=action, type=flag.parse, metavar=flag.metavar)
+
+    def error(self, message: str) -> NoReturn:
+        """Raise what argparse has found."""
+        raise UsageError(message.removeprefix("argument "), hint=f"{self.prog} --help")
+
+    def refuse(self, words: list[str]) -> NoReturn:
+        """Raise UsageError for words that mean nothing here, with the nearest flag."""
+        import difflib
+
+        typed = words[0].partition("=")[0]
+        names = [name for flag in self._flags.values() for name in flag.names if name.startswith("--")]
+        near = difflib.get_close_matches(typed, names, n=1) if typed.startswith("-") else []
+        what = "flag" if typed.startswith("-") else "argument"
+        raise UsageError(
+            f"unknown {what} {typed!r}", hint=f"did you mean {near[0]!r}?" if near else f"{self.prog} --help"
+        )
+
+
+def spread(arguments: Iterable[str], flags: Iterable[Flag]) -> Iterator[str]:
+    """``--set a=1 b=2`` as ``--set a=1 --set b=2``: what follows the first value of a flag with many and reads ``key=value``
     belongs to it. Pure.
     """
+    many = {name for flag in flags if flag.many and not flag.named for name in flag.names}
     current: str | None = None
     expecting = False
     rest = iter(arguments)
@@ -74,7 +226,7 @@ def spread(arguments: list[str], flags: frozenset[str]) -> Iterator[str]:
             return
         if expecting:
             expecting = False
-        elif argument in flags:
+        elif argument in many:
             current, expecting = argument, True
         elif argument.startswith("-") or "=" not in argument:
             current = None
@@ -83,139 +235,5 @@ def spread(arguments: list[str], flags: frozenset[str]) -> Iterator[str]:
         yield argument
 
 
-@dataclass(frozen=True)
-class Command:
-    """A function with what its help shows."""
-
-    name: str
-    function: CommandFunction
-    examples: tuple[str, ...]
-    ignored: options.Flags = field(default_factory=dict)
-
-    @property
-    def summary(self) -> str:
-        """The first sentence of the help."""
-        return (inspect.getdoc(self.function) or "").partition("\n\n")[0].replace("\n", " ")
-
-    def build(self) -> Any:
-        """The command object that typer runs."""
-        app = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings=HELP_FLAGS)
-        app.command(self.name, cls=ExampleCommand, help=inspect.getdoc(self.function))(
-            _flat(self.function, self.ignored)
-        )
-        built: Any = typer.main.get_command(app)
-        built.examples = self.examples
-        built.spread = options.SPREAD
-        return built
-
-
-@dataclass(frozen=True)
-class Noun:
-    """The commands of one noun, in the order in which the help lists them.
-
-    ``ignored``: flags that every one of them accepts for older scripts' sake, unless it has its own of that name.
-    """
-
-    name: str
-    summary: str
-    ignored: options.Flags = field(default_factory=dict)
-    commands: dict[str, Command] = field(default_factory=dict)
-
-    def command(self, name: str, *examples: str) -> Callable[[CommandFunction], CommandFunction]:
-        """Add the decorated function as the command ``name``."""
-
-        def add(function: CommandFunction) -> CommandFunction:
-            self.commands[name] = Command(name, function, examples, self.ignored)
-            return function
-
-        return add
-
-    def build(self) -> Any:
-        """The group object that typer runs."""
-        entries = ((name, Entry(command.summary, command.build)) for name, command in self.commands.items())
-        return group(self.name, self.summary, entries)
-
-
-def _flat(function: CommandFunction, ignored: options.Flags) -> Callable[..., int | None]:
-    """The function as typer wants it: one flat list of parameters, the shared ones last, no session."""
-    hints = get_type_hints(function, include_extras=True)
-    own = [parameter for parameter in inspect.signature(function).parameters.values() if parameter.name != "session"]
-    unused = {name: flag for name, flag in {**options.IGNORED, **ignored}.items() if name not in hints}
-    named = {parameter.name: mark for parameter in own if (mark := _mark(hints[parameter.name]))}
-
-    def flat(**values: Any) -> int | None:
-        shared = {name: values.pop(name) for name in (*options.SHARED, *unused)}
-        for name, mark in named.items():
-            values[name] = _given(mark, values[name], values.pop(f"{name}_flag"))
-        session = _session(shared)
-        try:
-            return function(session, **values)
-        except KeyboardInterrupt:
-            raise Interrupted("interrupted") from None
-        except BrokenPipeError as error:
-            raise ReaderGone from error
-
-    parameters = [
-        *(flat_parameter for parameter in own for flat_parameter in _parameters(parameter, hints[parameter.name])),
-        *(
-            _parameter(name, annotation, default)
-            for name, (annotation, default) in {**options.SHARED, **unused}.items()
-        ),
-    ]
-    flat.__name__ = function.__name__
-    flat.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    flat.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    return flat
-
-
-def _parameters(parameter: inspect.Parameter, hint: Any) -> Iterator[inspect.Parameter]:
-    mark = _mark(hint)
-    if mark is None:
-        yield _parameter(parameter.name, hint, parameter.default)
-        return
-    value: Any = (list[str] | None) if mark.many else (str | None)
-    complete: dict[str, Any] = {"autocompletion": mark.complete} if mark.complete else {}
-    argument = typer.Argument(metavar=mark.metavar, help=mark.help, show_default=False, **complete)
-    flag = typer.Option(*mark.flags, metavar=mark.metavar, help="The same, by flag.", show_default=False, **complete)
-    yield _parameter(parameter.name, Annotated[value, argument], None)
-    yield _parameter(f"{parameter.name}_flag", Annotated[value, flag], None)
-
-
-def _parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:
-    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
-
-
-def _mark(hint: Any) -> options.Named | None:
-    if get_origin(hint) is not Annotated:
-        return None
-    return next((extra for extra in get_args(hint)[1:] if isinstance(extra, options.Named)), None)
-
-
-def _given(mark: options.Named, by_position: Any, by_flag: Any) -> Any:
-    """The value, whichever way it was given. Raises UsageError for none, or for one each way."""
-    values = [*_listed(by_position), *_listed(by_flag)]
-    if not values and not mark.required:
-        return [] if mark.many else None
-    if not values:
-        raise UsageError(f"which {mark.what}? Give {mark.flags[0]} {mark.metavar}")
-    if mark.many:
-        return list(dict.fromkeys(values))
-    if len(set(values)) > 1:
-        raise UsageError(f"two values for {mark.metavar}: {values[0]!r} and {values[1]!r}")
-    return values[0]
-
-
-def _listed(value: Any) -> list[str]:
-    if value is None:
-        return []
-    return list(value) if isinstance(value, (list, tuple)) else [value]
-
-
-def _session(values: Mapping[str, Any]) -> Session:
-    console = Console(
-        output=values["output"],
-        query=values["query"],
-        verbose=values["verbose"] or values["debug"],
-        quiet=values["only_show_errors"],
-    )
-    return Session(console, values["workspace_name"])
+def _before_separator(arguments: list[str]) -> list[str]:
+    return arguments[: arguments.index("--")] if "--" in arguments else arguments

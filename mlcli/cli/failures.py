@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from mlcli.cli.formats import printable
 from mlcli.cli.render import heading, say
-from mlcli.domain.errors import InvalidSpecError, MlcliError, StoreError, UsageError
+from mlcli.domain.errors import InvalidSpecError, MlcliError, StoreError
 
 INTERRUPTED = 130
 READER_GONE = 141  # what a shell shows for a program that SIGPIPE ended
@@ -20,10 +20,6 @@ class Interrupted(MlcliError):  # noqa: N818  (nothing went wrong)
     """The person pressed Ctrl-C; ``message`` says what goes on all the same."""
 
     exit_code = INTERRUPTED
-
-
-class ReaderGone(Exception):  # noqa: N818  (no error of anybody's: ``mlcli job list | head``)
-    """Whoever read our standard output has closed it."""
 
 
 class Failed(MlcliError):  # noqa: N818  (the job did)
@@ -38,7 +34,7 @@ def report(error: BaseException, arguments: list[str]) -> int:
     """Tell the person what went wrong, and answer the exit code. A traceback is shown only with ``--debug``."""
     try:
         code = _report(error, arguments)
-    except (BrokenPipeError, ReaderGone):
+    except BrokenPipeError:
         code = READER_GONE
     if code == READER_GONE:
         _close_output()
@@ -48,16 +44,16 @@ def report(error: BaseException, arguments: list[str]) -> int:
 def _report(error: BaseException, arguments: list[str]) -> int:
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else int(error.code is not None)
-    if isinstance(error, (BrokenPipeError, ReaderGone)):
+    if isinstance(error, BrokenPipeError):
         return READER_GONE
     if isinstance(error, KeyboardInterrupt):
         error = Interrupted("interrupted")
     if "--debug" in arguments:
         _show_traceback(error)
     if isinstance(error, InvalidSpecError):
-        from mlcli.spec.report import format_report
+        from mlcli.spec.report import format_diagnostics
 
-        say(printable(format_report(error.diagnostics)))
+        say(printable(format_diagnostics(error.diagnostics)))
         return error.exit_code
     known = _known(error)
     if known is None:
@@ -83,24 +79,12 @@ def _known(error: BaseException) -> MlcliError | None:
         return error
     if isinstance(error, OSError):
         return StoreError(_os_message(error), hint="--debug shows where")
-    return _typer_error(error)
+    return None
 
 
 def _os_message(error: OSError) -> str:
     reason = error.strerror or str(error)
     return f"{error.filename}: {reason}" if error.filename else reason
-
-
-def _typer_error(error: BaseException) -> MlcliError | None:
-    """Typer's own errors, known by their shape: their class lives in another package from one release to the next."""
-    message = getattr(error, "format_message", None)
-    code = getattr(error, "exit_code", None)
-    if not callable(message) or not isinstance(code, int):
-        return None
-    context = getattr(error, "ctx", None)
-    command = context.command_path if context is not None else "mlcli"
-    kind = UsageError if code == UsageError.exit_code else MlcliError
-    return kind(str(message()).strip(), hint=f"{command} --help")
 
 
 def _internal(error: BaseException) -> None:

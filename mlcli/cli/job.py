@@ -6,11 +6,23 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from mlcli.cli import actions
+from mlcli.cli.app import NOUNS
 from mlcli.cli.command import Noun, Session
-from mlcli.cli.options import HandOnCode, JobName, JobNames, Named, Sets, Web, Yes
+from mlcli.cli.options import (
+    Flag,
+    Folder,
+    HandOnCode,
+    JobName,
+    JobNames,
+    Sets,
+    Web,
+    Yes,
+    count,
+    count_or_none,
+    flag,
+    flags,
+)
 from mlcli.domain.errors import MlcliError, UnsupportedError, UsageError
 from mlcli.domain.run import RunFilter
 
@@ -18,13 +30,19 @@ if TYPE_CHECKING:
     from mlcli.domain.plan import Plan
     from mlcli.domain.run import Run
 
-NOUN = Noun("job", "Submit jobs, watch them, fetch what they made.")
+NOUN = Noun(
+    NOUNS["job"],
+    ignored={
+        "force_string": flag("--force-string", help="Accepted and ignored: values are texts."),
+        "include_logs": flag("--include-logs", "-l", help="Accepted and ignored."),
+    },
+)
 
-JobFile = Annotated[str, Named(("--file", "-f"), "FILE", "job file", "The job's YAML; - reads standard input.")]
-JobFiles = Annotated[
-    list[str],
-    Named(("--file", "-f"), "FILE", "job file", "YAML files, or folders of them; - reads standard input.", many=True),
-]
+_FILE = Flag(("--file", "-f"), "The job's YAML; - reads standard input.", "FILE", named="job file")
+_FILES = Flag(
+    ("--file", "-f"), "YAML files, or folders of them; - reads standard input.", "FILE", many=True, named="job file"
+)
+_STATUS = flags("--status", metavar="STATUS", help="Only jobs in this state; several may follow, with commas.")
 
 
 @NOUN.command(
@@ -37,35 +55,26 @@ JobFiles = Annotated[
 def create(
     session: Session,
     *,
-    file: JobFile,
+    file: Annotated[str, _FILE],
     name: Annotated[
-        str | None,
-        typer.Option("--name", "-n", help="Name for the job; a readable one is made up.", show_default=False),
+        str | None, flag("--name", "-n", metavar="NAME", help="Name for the job; a readable one is made up.")
     ] = None,
-    set_: Sets = [],  # noqa: B006  (typer copies defaults)
-    stream: Annotated[
-        bool, typer.Option("--stream", "-s", help="Follow the log to its end.", show_default=False)
-    ] = False,
+    set_: Sets,
+    stream: Annotated[bool, flag("--stream", "-s", help="Follow the log to its end.")],
     save_as: Annotated[
         Path | None,
-        typer.Option(
-            "--save-as", "-a", metavar="FILE", help="Write the job as submitted to this YAML file.", show_default=False
-        ),
+        flag("--save-as", "-a", metavar="FILE", parse=Path, help="Write the job as submitted to this YAML file."),
     ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show the plan, send nothing.", show_default=False)
-    ] = False,
-    skip_validation: Annotated[
-        bool, typer.Option("--skip-validation", help="Skip the checks that go beyond the schema.", show_default=False)
-    ] = False,
-    propagate_exit_code: HandOnCode = False,
-    web: Web = False,
+    dry_run: Annotated[bool, flag("--dry-run", help="Show the plan, send nothing.")],
+    skip_validation: Annotated[bool, flag("--skip-validation", help="Skip the checks that go beyond the schema.")],
+    propagate_exit_code: HandOnCode,
+    web: Web,
 ) -> None:
     """Create a job from a YAML file.
 
-    Returns as soon as the job is on its way. With --stream the job's log goes to standard output, byte for byte, then the
-    job's record; a job that fails ends the command with exit code 1 (or the job's own, with --propagate-exit-code). Ctrl-C
-    stops the following, not the job, with exit code 130.
+    Returns as soon as the job is on its way. With --stream the job's log goes to standard output, byte for byte, then
+    the job's record; a job that fails ends the command with exit code 1 (or the job's own, with --propagate-exit-code).
+    Ctrl-C stops the following, not the job, with exit code 130.
     """
     from mlcli.cli.jobfile import read, save
     from mlcli.operations.plan import plan as make_plan
@@ -122,9 +131,9 @@ def _no_web_page(session: Session) -> None:
 def validate(
     session: Session,
     *,
-    file: JobFiles,
-    set_: Sets = [],  # noqa: B006  (typer copies defaults)
-    strict: Annotated[bool, typer.Option("--strict", help="Warnings are errors too.", show_default=False)] = False,
+    file: Annotated[list[str], _FILES],
+    set_: Sets,
+    strict: Annotated[bool, flag("--strict", help="Warnings are errors too.")],
 ) -> int:
     """Check job files without running anything.
 
@@ -136,7 +145,7 @@ def validate(
 
 
 @NOUN.command("show", "mlcli job show -n my_job", "mlcli job show -n my_job --query status -o tsv")
-def show(session: Session, *, name: JobName, web: Web = False) -> None:
+def show(session: Session, *, name: JobName, web: Web) -> None:
     """Show a job: as it was written, and what became of it."""
     from mlcli.operations import observe
 
@@ -144,6 +153,10 @@ def show(session: Session, *, name: JobName, web: Web = False) -> None:
     if web:
         _no_web_page(session)
     actions.show(session, run)
+
+
+_SINCE = "Only jobs created since: a date, a time, or 7d, 12h for so long ago."
+_PARENT = flag("--parent-job-name", "-p", metavar="NAME", help="Only children of this job.")
 
 
 @NOUN.command(
@@ -155,50 +168,21 @@ def show(session: Session, *, name: JobName, web: Web = False) -> None:
 def list_(
     session: Session,
     *,
-    status: Annotated[
-        list[str], typer.Option("--status", metavar="STATUS", help="Only jobs in this state.", show_default=False)
-    ] = [],  # noqa: B006
+    status: Annotated[list[str], _STATUS],
     experiment: Annotated[
-        str | None,
-        typer.Option(
-            "--experiment",
-            "--experiment-name",
-            metavar="NAME",
-            help="Only jobs of this experiment.",
-            show_default=False,
-        ),
+        str | None, flag("--experiment", "--experiment-name", metavar="NAME", help="Only jobs of this experiment.")
     ] = None,
-    compute: Annotated[
-        str | None, typer.Option("--compute", metavar="NAME", help="Only jobs on this compute.", show_default=False)
-    ] = None,
-    tag: Annotated[
-        list[str],
-        typer.Option("--tag", "--tags", metavar="KEY[=VALUE]", help="Only jobs with this tag.", show_default=False),
-    ] = [],  # noqa: B006
-    since: Annotated[
-        str | None,
-        typer.Option(
-            "--since",
-            metavar="TIME",
-            help="Only jobs created since: a date, a time, or 7d, 12h ago.",
-            show_default=False,
-        ),
-    ] = None,
-    until: Annotated[
-        str | None, typer.Option("--until", metavar="TIME", help="Only jobs created before.", show_default=False)
-    ] = None,
-    parent_job_name: Annotated[
-        str | None,
-        typer.Option("--parent-job-name", "-p", metavar="NAME", help="Only children of this job.", show_default=False),
-    ] = None,
-    include_archived: Annotated[
-        bool, typer.Option("--include-archived", help="Archived jobs too.", show_default=False)
-    ] = False,
-    archived_only: Annotated[
-        bool, typer.Option("--archived-only", help="Archived jobs only.", show_default=False)
-    ] = False,
-    max_results: Annotated[int, typer.Option("--max-results", "-r", min=1, metavar="N", help="At most so many.")] = 50,
-    all_results: Annotated[bool, typer.Option("--all-results", help="All of them.", show_default=False)] = False,
+    compute: Annotated[str | None, flag("--compute", metavar="NAME", help="Only jobs on this compute.")] = None,
+    tag: Annotated[list[str], flags("--tag", "--tags", metavar="KEY[=VALUE]", help="Only jobs with this tag.")],
+    since: Annotated[str | None, flag("--since", metavar="TIME", help=_SINCE)] = None,
+    until: Annotated[str | None, flag("--until", metavar="TIME", help="Only jobs created before.")] = None,
+    parent_job_name: Annotated[str | None, _PARENT] = None,
+    include_archived: Annotated[bool, flag("--include-archived", help="Archived jobs too.")],
+    archived_only: Annotated[bool, flag("--archived-only", help="Archived jobs only.")],
+    max_results: Annotated[
+        int, flag("--max-results", "-r", metavar="N", parse=count, help="At most so many (default: 50).")
+    ] = 50,
+    all_results: Annotated[bool, flag("--all-results", help="All of them.")],
 ) -> None:
     """List jobs, newest first."""
     from mlcli.cli import values
@@ -220,7 +204,7 @@ def list_(
 
 
 @NOUN.command("stream", "mlcli job stream -n my_job")
-def stream(session: Session, *, name: JobName, propagate_exit_code: HandOnCode = False) -> None:
+def stream(session: Session, *, name: JobName, propagate_exit_code: HandOnCode) -> None:
     """Follow a job's log to its end.
 
     Prints the log from its first byte, also of a job that has ended. Exit code 1 when the job failed (or the job's own,
@@ -237,10 +221,8 @@ def wait(
     session: Session,
     *,
     name: JobNames,
-    timeout: Annotated[
-        str | None, typer.Option("--timeout", metavar="SPAN", help="Give up after: 90s, 30m, 2h.", show_default=False)
-    ] = None,
-    propagate_exit_code: HandOnCode = False,
+    timeout: Annotated[str | None, flag("--timeout", metavar="SPAN", help="Give up after: 90s, 30m, 2h.")] = None,
+    propagate_exit_code: HandOnCode,
 ) -> None:
     """Wait until jobs have ended.
 
@@ -272,21 +254,12 @@ def download(
     session: Session,
     *,
     name: JobName,
-    download_path: Annotated[
-        Path,
-        typer.Option(
-            "--download-path", "-p", metavar="FOLDER", help="Where to: FOLDER/NAME is made.", show_default="here"
-        ),
-    ] = Path(),
-    all_: Annotated[bool, typer.Option("--all", help="Everything, the named outputs too.", show_default=False)] = False,
-    outputs: Annotated[
-        bool, typer.Option("--outputs", "-u", help="Only the outputs folder.", show_default=False)
-    ] = False,
-    output_name: Annotated[
-        str | None, typer.Option("--output-name", metavar="OUTPUT", help="Only this named output.", show_default=False)
-    ] = None,
+    download_path: Folder = Path(),
+    all_: Annotated[bool, flag("--all", help="Everything, the named outputs too.")],
+    outputs: Annotated[bool, flag("--outputs", "-u", help="Only the outputs folder.")],
+    output_name: Annotated[str | None, flag("--output-name", metavar="OUTPUT", help="Only this named output.")] = None,
 ) -> None:
-    """Fetch what a job has made: outputs and logs, into a folder of the job's name."""
+    """Fetch what a job has made: outputs and logs."""
     actions.download(session, name, download_path, outputs=outputs, everything=all_, output_name=output_name)
 
 
@@ -299,30 +272,20 @@ def update(
     session: Session,
     *,
     name: JobName,
-    set_: Sets = [],  # noqa: B006  (typer copies defaults)
-    add: Annotated[
-        list[str],
-        typer.Option(
-            "--add", metavar="KEY=VALUE", help="Add a tag or a property; the same as --set.", show_default=False
-        ),
-    ] = [],  # noqa: B006
+    set_: Sets,
+    add: Annotated[list[str], flags("--add", metavar="KEY=VALUE", help="Add a tag or a property; the same as --set.")],
     remove: Annotated[
-        list[str],
-        typer.Option(
-            "--remove", metavar="KEY", help="Take out a tag or a property, or empty a text.", show_default=False
-        ),
-    ] = [],  # noqa: B006
-    force_string: Annotated[bool, typer.Option("--force-string", hidden=True)] = False,  # noqa: ARG001  (values are texts anyhow)
-    web: Web = False,
+        list[str], flags("--remove", metavar="KEY", help="Take out a tag or a property, or empty a text.")
+    ],
+    web: Web,
 ) -> None:
     """Change a job's tags, properties, display_name or description."""
     from mlcli.cli.edits import changes
     from mlcli.operations import manage
 
     if not (set_ or add or remove):
-        raise UsageError(
-            "nothing to change", hint="--set tags.stage=final, --set description='...', --remove tags.stage"
-        )
+        hint = "--set tags.stage=final, --set description='...', --remove tags.stage"
+        raise UsageError("nothing to change", hint=hint)
     run = session.services.runs.get(name)
     changed = manage.update(session.services, name, changes(run, [*set_, *add], remove))
     if web:
@@ -349,37 +312,31 @@ def restore(session: Session, *, name: JobNames) -> None:
 
 
 @NOUN.command("delete", "mlcli job delete -n my_job", "mlcli job delete first_job second_job --yes")
-def delete(session: Session, *, name: JobNames, yes: Yes = False) -> None:
+def delete(session: Session, *, name: JobNames, yes: Yes) -> None:
     """Delete ended jobs for good, with their logs and outputs."""
+    from mlcli.cli.sizes import size
     from mlcli.operations import manage
 
     for one in name:
         session.services.runs.get(one)
     _ask(session, f"Delete {', '.join(name)} with logs and outputs?", yes=yes)
     freed = sum(manage.delete(session.services, one) for one in name)
-    session.console.notice(f"{', '.join(name)} deleted, {_size(freed)} freed")
+    session.console.notice(f"deleted {', '.join(name)}: {size(freed)} freed")
 
 
-@NOUN.command(
-    "prune",
-    "mlcli job prune --older-than 30d --keep-last 20",
-    "mlcli job prune --status Failed --dry-run",
-)
+@NOUN.command("prune", "mlcli job prune --older-than 30d --keep-last 20", "mlcli job prune --status Failed --dry-run")
 def prune(
     session: Session,
     *,
     older_than: Annotated[
-        str | None,
-        typer.Option("--older-than", metavar="SPAN", help="Jobs created longer ago: 30d, 12h.", show_default=False),
+        str | None, flag("--older-than", metavar="SPAN", help="Jobs created longer ago: 30d, 12h.")
     ] = None,
     keep_last: Annotated[
-        int | None, typer.Option("--keep-last", min=0, metavar="N", help="Spare the newest N.", show_default=False)
+        int | None, flag("--keep-last", metavar="N", parse=count_or_none, help="Spare the newest N.")
     ] = None,
-    status: Annotated[
-        list[str], typer.Option("--status", metavar="STATUS", help="Only jobs that ended so.", show_default=False)
-    ] = [],  # noqa: B006
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show which.", show_default=False)] = False,
-    yes: Yes = False,
+    status: Annotated[list[str], _STATUS],
+    dry_run: Annotated[bool, flag("--dry-run", help="Only show which.")],
+    yes: Yes,
 ) -> None:
     """Delete many ended jobs at once, then the snapshots that no job uses any more.
 
@@ -413,9 +370,3 @@ def _ask(session: Session, question: str, *, yes: bool) -> None:
         raise UsageError("this deletes for good, and nobody is there to ask", hint="add --yes")
     if not session.console.confirm(question):
         raise MlcliError("nothing was deleted")
-
-
-def _size(count: int) -> str:
-    from mlcli.cli.sizes import size
-
-    return size(count)

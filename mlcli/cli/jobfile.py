@@ -94,9 +94,9 @@ def read(session: Session, given: str, *, overrides: Sequence[str], name: str | 
 def show_diagnostics(session: Session, found: Sequence[Diagnostic]) -> None:
     """Warnings as notices."""
     if found:
-        from mlcli.spec.report import format_report
+        from mlcli.spec.report import format_diagnostics
 
-        session.console.notice(format_report(tuple(found)))
+        session.console.notice(format_diagnostics(found))
 
 
 def save(job: CommandJob, name: str, target: Path) -> None:

@@ -13,10 +13,10 @@ def main(arguments: list[str] | None = None) -> int:
     0 done, 1 failed, 2 wrong usage, 3 not found, 130 interrupted by the person, 141 the reader of our output went away.
     """
     given = sys.argv[1:] if arguments is None else arguments
-    if given in (["--version"], ["-V"]):
-        sys.stdout.write(f"mlcli {__version__}\n")
-        return 0
     try:
+        if given in (["--version"], ["-V"]):
+            print(f"mlcli {__version__}", flush=True)  # noqa: T201  (render costs more than all else together)
+            return 0
         from mlcli.cli.app import run
 
         return run(given)

@@ -1,121 +1,115 @@
-"""The flags of commands, as annotated types: those that every command has, and those that several share."""
+"""What can be typed after a command: flags and names, declared once, and the ones that several commands share."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
-import typer
-
 from mlcli.cli.formats import FORMATS
+from mlcli.domain.errors import MlcliError, UsageError
 
-SPREAD = frozenset({"--set", "--add", "--tag", "--tags", "--add-tag"})
-
-
-Flags = Mapping[str, tuple[Any, Any]]
-"""Flags that no command function names itself: parameter name -> (annotated type, default)."""
+Completer = Callable[[str, "str | None"], "list[str]"]
+"""From what is typed so far, and the workspace that was named before it, to what it may become."""
 
 
 @dataclass(frozen=True)
-class Named:
-    """Marks a parameter that may be given by flag (as az does) or by position: the name a command is about."""
+class Flag:
+    """A flag of a command. ``names``: its long name first.
 
-    flags: tuple[str, ...]
-    metavar: str
-    what: str
+    ``metavar`` None makes it a switch. ``many``: may be given several times, also as az does (``--set a=1 b=2``).
+    ``parse`` turns the text into the value; raises UsageError. ``named``: what a command is about (``job``); then it may
+    stand without its flag, and must be given unless ``required`` is false.
+    """
+
+    names: tuple[str, ...]
     help: str
+    metavar: str | None = None
     many: bool = False
+    parse: Callable[[str], Any] = str
+    named: str | None = None
     required: bool = True
-    complete: Callable[..., list[str]] | None = None
+    complete: Completer | None = None
+
+    @property
+    def shown(self) -> str:
+        """As the help shows it."""
+        return ", ".join(self.names) + (f" {self.metavar}" if self.metavar else "")
 
 
-def complete_job(ctx: typer.Context, incomplete: str) -> list[str]:
+def flag(*names: str, metavar: str | None = None, parse: Callable[[str], Any] = str, help: str) -> Flag:  # noqa: A002
+    """A flag with one value, or a switch when it has no ``metavar``."""
+    return Flag(names, help, metavar, parse=parse)
+
+
+def flags(*names: str, metavar: str, help: str) -> Flag:  # noqa: A002
+    """A flag that takes several values."""
+    return Flag(names, help, metavar, many=True)
+
+
+def complete_job(typed: str, workspace: str | None) -> list[str]:
     """Names of jobs that start so, newest first. Completion never fails: a workspace that cannot be read has none."""
-    from mlcli.domain.errors import MlcliError
     from mlcli.workspace import open_workspace
 
     try:
-        return list(open_workspace(ctx.params.get("workspace_name")).runs.complete(incomplete))
+        return list(open_workspace(workspace).runs.complete(typed))
     except MlcliError:
         return []
 
 
-def _complete_format(incomplete: str) -> list[str]:
-    return [name for name in FORMATS if name.startswith(incomplete)]
+def complete_format(typed: str, _workspace: str | None) -> list[str]:
+    """Output formats that start so."""
+    return [name for name in FORMATS if name.startswith(typed)]
 
 
-JobName = Annotated[str, Named(("--name", "-n"), "NAME", "job", "Name of the job.", complete=complete_job)]
+def count(text: str) -> int:
+    """A whole number, at least 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise UsageError(f"{text!r} is not a whole number above zero")
+    return int(text)
+
+
+def count_or_none(text: str) -> int:
+    """A whole number, at least 0."""
+    return 0 if text == "0" else count(text)
+
+
+JobName = Annotated[str, Flag(("--name", "-n"), "Name of the job.", "NAME", named="job", complete=complete_job)]
 JobNames = Annotated[
-    list[str], Named(("--name", "-n"), "NAME", "job", "Names of jobs.", many=True, complete=complete_job)
+    list[str], Flag(("--name", "-n"), "Names of jobs.", "NAME", many=True, named="job", complete=complete_job)
 ]
 OldRunName = Annotated[
-    str, Named(("--run", "-r", "--name", "-n"), "RUN", "run", "Name of the run.", complete=complete_job)
+    str, Flag(("--run", "-r", "--name", "-n"), "Name of the run.", "RUN", named="run", complete=complete_job)
 ]
-
 Sets = Annotated[
-    list[str],
-    typer.Option(
-        "--set", metavar="KEY=VALUE", help="Set a value, by its dotted path; several may follow.", show_default=False
-    ),
+    list[str], flags("--set", metavar="KEY=VALUE", help="Set a value, by its dotted path; several may follow.")
 ]
-Web = Annotated[
-    bool, typer.Option("--web", "-e", help="Accepted for az's sake: there is no web page here.", show_default=False)
-]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.", show_default=False)]
-HandOnCode = Annotated[
-    bool,
-    typer.Option("--propagate-exit-code", help="End with the exit code of the job's own command.", show_default=False),
+Web = Annotated[bool, flag("--web", "-e", help="Accepted for az's sake: there is no web page here.")]
+Yes = Annotated[bool, flag("--yes", "-y", help="Do not ask.")]
+HandOnCode = Annotated[bool, flag("--propagate-exit-code", help="End with the exit code of the job's own command.")]
+Folder = Annotated[
+    Path,
+    flag("--download-path", "-p", metavar="FOLDER", parse=Path, help="Where to (default: here); FOLDER/NAME is made."),
 ]
 
-SHARED: Flags = {
-    "output": (
-        Annotated[
-            str | None,
-            typer.Option(
-                "--output",
-                "-o",
-                metavar="FORMAT",
-                help=f"{', '.join(FORMATS[:-1])} or none. Default: a readable view on a terminal, else json.",
-                autocompletion=_complete_format,
-                show_default=False,
-            ),
-        ],
-        None,
+COMMON: Mapping[str, Flag] = {
+    "output": Flag(
+        ("--output", "-o"),
+        f"{', '.join(FORMATS[:-1])} or none. Default: a readable view on a terminal, else json.",
+        "FORMAT",
+        complete=complete_format,
     ),
-    "query": (
-        Annotated[
-            str | None,
-            typer.Option(
-                "--query", metavar="JMESPATH", help="Show only what this JMESPath selects.", show_default=False
-            ),
-        ],
-        None,
-    ),
-    "workspace_name": (
-        Annotated[
-            str | None,
-            typer.Option("--workspace-name", "-w", metavar="NAME", help="The workspace to use.", show_default=False),
-        ],
-        None,
-    ),
-    "verbose": (
-        Annotated[bool, typer.Option("--verbose", help="Say more about what is done.", show_default=False)],
-        False,
-    ),
-    "only_show_errors": (
-        Annotated[bool, typer.Option("--only-show-errors", help="No notices, no warnings.", show_default=False)],
-        False,
-    ),
-    "debug": (
-        Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.", show_default=False)],
-        False,
-    ),
+    "query": flag("--query", metavar="JMESPATH", help="Show only what this JMESPath selects."),
+    "workspace_name": flag("--workspace-name", "-w", metavar="NAME", help="The workspace to use."),
+    "verbose": flag("--verbose", help="Say more about what is done."),
+    "only_show_errors": flag("--only-show-errors", help="No notices, no warnings."),
+    "debug": flag("--debug", help="Show the traceback of an error."),
 }
 """What every command has, and hands to its session."""
 
-IGNORED: Flags = {
-    "resource_group": (Annotated[str | None, typer.Option("--resource-group", "-g", hidden=True)], None),
-    "subscription": (Annotated[str | None, typer.Option("--subscription", hidden=True)], None),
+IGNORED: Mapping[str, Flag] = {
+    "resource_group": flag("--resource-group", "-g", metavar="NAME", help="Accepted and ignored."),
+    "subscription": flag("--subscription", metavar="NAME", help="Accepted and ignored."),
 }
-"""What az's scripts may give to every command, and means nothing here."""
+"""What az's scripts may give to every command, and means nothing here. Not in the help."""

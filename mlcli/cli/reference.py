@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
-import typer
-
-from mlcli.cli.app import LazyGroup, root
+from mlcli.cli import helptext
+from mlcli.cli.app import NOUNS, PROGRAM, ROOT_FLAGS, SUMMARY, load
+from mlcli.cli.command import Command, Noun
 from mlcli.cli.render import write_text
 
 _INTRODUCTION = """# The command line
@@ -29,22 +28,20 @@ values (`--set a=1 b=2`), so does mlcli; the name of a job may stand without its
 """
 
 
-def commands(command: Any, name: str = "mlcli", parent: Any = None) -> Iterator[tuple[str, Any, Any]]:
-    """Every command below and with this one: its whole name, the command, its context."""
-    context = typer.Context(command, info_name=name, parent=parent, max_content_width=100, terminal_width=100)
-    yield context.command_path, command, context
-    if isinstance(command, LazyGroup):
-        for below in command.list_commands(context):
-            yield from commands(command.get_command(context, below), below, context)
+def commands() -> Iterator[tuple[str, Command | Noun]]:
+    """Every noun and every command, with what is typed for it."""
+    for noun in NOUNS:
+        member = load(noun)
+        yield f"{PROGRAM} {noun}", member
+        if isinstance(member, Noun):
+            yield from ((f"{PROGRAM} {noun} {verb}", command) for verb, command in member.commands.items())
 
 
 def markdown() -> str:
     """The whole page."""
-    sections = (
-        f"## {path}\n\n```text\n{command.get_help(context).rstrip()}\n```\n"
-        for path, command, context in commands(root())
-    )
-    return "\n".join([_INTRODUCTION, *sections])
+    texts = [(PROGRAM, helptext.group(PROGRAM, SUMMARY, NOUNS, ROOT_FLAGS))]
+    texts += [(path, command.help(path)) for path, command in commands()]
+    return "\n".join([_INTRODUCTION, *(f"## {path}\n\n```text\n{text}```\n" for path, text in texts)])
 
 
 if __name__ == "__main__":

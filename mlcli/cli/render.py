@@ -104,11 +104,22 @@ class Console:
         """What is wrong with something that was asked about, on standard error."""
         say(printable(text))
 
+    def ask(self, question: str, default: str | None = None) -> str:
+        """Ask until there is an answer (an empty one takes the default). Raises UsageError at the end of the input."""
+        shown = f"{printable(question)} [{printable(default)}]: " if default else f"{printable(question)}: "
+        while True:
+            sys.stderr.write(shown)
+            sys.stderr.flush()
+            line = sys.stdin.readline()
+            if not line:
+                raise UsageError("no answer")
+            answer = line.strip() or default
+            if answer:
+                return answer
+
     def confirm(self, question: str) -> bool:
         """Ask, and answer whether the person said yes."""
-        sys.stderr.write(f"{printable(question)} [y/N] ")
-        sys.stderr.flush()
-        return sys.stdin.readline().strip().lower() in {"y", "yes"}
+        return self.ask(f"{question} (y/n)", "n").lower() in {"y", "yes"}
 
     def _end_line(self) -> None:
         """A record starts on a line of its own, also after a log that ends without one."""

@@ -5,31 +5,32 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from mlcli.cli import actions
+from mlcli.cli.app import NOUNS
 from mlcli.cli.command import Noun, Session
-from mlcli.cli.options import OldRunName
+from mlcli.cli.options import OldRunName, count, flag, flags
 from mlcli.domain.errors import UsageError
 from mlcli.domain.run import RunFilter
 
 # Run names are unique in a workspace here: a run's experiment, and the folder attached to it, say nothing more.
-_IGNORED = {
-    "experiment_name": (Annotated[str | None, typer.Option("--experiment-name", "-e", hidden=True)], None),
-    "path": (Annotated[str | None, typer.Option("--path", hidden=True)], None),
-}
-
-NOUN = Noun("run", "The same jobs under the older names of these commands.", ignored=_IGNORED)
+NOUN = Noun(
+    NOUNS["run"],
+    ignored={
+        "experiment_name": flag("--experiment-name", "-e", metavar="NAME", help="Accepted and ignored."),
+        "path": flag("--path", metavar="FOLDER", help="Accepted and ignored."),
+        "minimal": flag("--minimal", help="Accepted and ignored: a row is minimal as it is."),
+    },
+)
 
 OutputFolder = Annotated[
     Path,
-    typer.Option(
+    flag(
         "--output-dir",
         "--download-path",
         "-d",
         metavar="FOLDER",
-        help="Where to: FOLDER/RUN is made.",
-        show_default="here",
+        parse=Path,
+        help="Where to (default: here); FOLDER/RUN is made.",
     ),
 ]
 
@@ -38,31 +39,19 @@ OutputFolder = Annotated[
 def list_(
     session: Session,
     *,
-    last: Annotated[int, typer.Option("--last", min=1, metavar="N", help="The newest N.")] = 10,
-    status: Annotated[
-        list[str], typer.Option("--status", metavar="STATUS", help="Only runs in this state.", show_default=False)
-    ] = [],  # noqa: B006
+    last: Annotated[int, flag("--last", metavar="N", parse=count, help="The newest N (default: 10).")] = 10,
+    status: Annotated[list[str], flags("--status", metavar="STATUS", help="Only runs in this state.")],
     experiment_name: Annotated[
-        str | None,
-        typer.Option(
-            "--experiment-name", "-e", metavar="NAME", help="Only runs of this experiment.", show_default=False
-        ),
+        str | None, flag("--experiment-name", "-e", metavar="NAME", help="Only runs of this experiment.")
     ] = None,
     compute_target_name: Annotated[
-        str | None,
-        typer.Option("--compute-target-name", metavar="NAME", help="Only runs on this compute.", show_default=False),
+        str | None, flag("--compute-target-name", metavar="NAME", help="Only runs on this compute.")
     ] = None,
     parent_run_id: Annotated[
         str | None,
-        typer.Option(
-            "--parent-run-id", "--pipeline-run-id", metavar="RUN", help="Only children of this run.", show_default=False
-        ),
+        flag("--parent-run-id", "--pipeline-run-id", metavar="RUN", help="Only children of this run."),
     ] = None,
-    tags: Annotated[
-        list[str],
-        typer.Option("--tags", "--tag", metavar="KEY[=VALUE]", help="Only runs with this tag.", show_default=False),
-    ] = [],  # noqa: B006
-    minimal: Annotated[bool, typer.Option("--minimal", hidden=True)] = False,  # noqa: ARG001  (a row is minimal as it is)
+    tags: Annotated[list[str], flags("--tags", "--tag", metavar="KEY[=VALUE]", help="Only runs with this tag.")],
 ) -> None:
     """List runs, newest first."""
     from mlcli.cli import values
@@ -101,23 +90,13 @@ def monitor_logs(session: Session, *, run: OldRunName) -> None:
 
 
 @NOUN.command("download-logs", "mlcli run download-logs -r my_job -d ./logs")
-def download_logs(
-    session: Session,
-    *,
-    run: OldRunName,
-    output_dir: OutputFolder = Path(),
-) -> None:
+def download_logs(session: Session, *, run: OldRunName, output_dir: OutputFolder = Path()) -> None:
     """Fetch a run's logs."""
     actions.download(session, run, output_dir, logs=True)
 
 
 @NOUN.command("download", "mlcli run download -r my_job -d ./results")
-def download(
-    session: Session,
-    *,
-    run: OldRunName,
-    output_dir: OutputFolder = Path(),
-) -> None:
+def download(session: Session, *, run: OldRunName, output_dir: OutputFolder = Path()) -> None:
     """Fetch what a run has made: outputs and logs."""
     actions.download(session, run, output_dir)
 
@@ -127,9 +106,7 @@ def update(
     session: Session,
     *,
     run: OldRunName,
-    add_tag: Annotated[
-        list[str], typer.Option("--add-tag", metavar="KEY[=VALUE]", help="A tag to add.", show_default=False)
-    ] = [],  # noqa: B006
+    add_tag: Annotated[list[str], flags("--add-tag", metavar="KEY[=VALUE]", help="A tag to add.")],
 ) -> None:
     """Add tags to a run."""
     from mlcli.cli.edits import changes

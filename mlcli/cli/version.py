@@ -17,4 +17,4 @@ def version(session: Session) -> None:
     session.console.emit(record, view=views.facts)
 
 
-NOUN = Command("version", version, ("mlcli version --query mlcli -o tsv",))
+NOUN = Command(version, ("mlcli version", "mlcli version --query mlcli -o tsv"))

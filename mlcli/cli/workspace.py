@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated
 
+from mlcli.cli.app import NOUNS
 from mlcli.cli.command import Noun, Session
-from mlcli.cli.options import Named
+from mlcli.cli.options import Flag
 
-NOUN = Noun("workspace", "The place where runs and snapshots are kept.")
+NOUN = Noun(NOUNS["workspace"])
 
 WorkspaceName = Annotated[
-    "str | None", Named(("--name", "-n"), "NAME", "workspace", "Name of the workspace.", required=False)
+    str | None, Flag(("--name", "-n"), "Name of the workspace.", "NAME", named="workspace", required=False)
 ]
 
 
