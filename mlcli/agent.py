@@ -45,6 +45,7 @@ LONGEST_SELECT_S = 1e6
 EXIT_RECORD_BYTES = 4096
 LEFTOVER_POLL_S = 0.02
 KILL_PATIENCE_S = 5.0
+CLAIM_PATIENCE_S = 10.0
 LINUX = sys.platform.startswith("linux")
 
 
@@ -69,9 +70,8 @@ def decode(data: bytes) -> Any:
         from _json import make_scanner
 
         value, end = make_scanner(_Scan)(text, 0)  # type: ignore[arg-type]
-    except StopIteration:
-        raise ValueError("not JSON") from None
-    except (ImportError, AttributeError):
+    except (ImportError, AttributeError, StopIteration, SystemError):
+        # Another Python; or no JSON: without the json module loaded the scanner cannot say what is wrong with it.
         import json
 
         return json.loads(text)
@@ -140,9 +140,12 @@ def _write_record(folder: str, name: str, value: dict[str, Any]) -> None:
     try:
         _write_all(file, encode(value).encode() + b"\n")
         os.fsync(file)
+        os.rename(temporary, path)
+    except OSError:
+        _remove(temporary)
+        raise
     finally:
         os.close(file)
-    os.rename(temporary, path)
 
 
 def _remove(path: str) -> None:
@@ -393,9 +396,20 @@ def _lock(folder: str) -> int:
     except OSError as failed:
         if failed.errno not in (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK):
             raise
-        # A file system without locks: the first one to make this file starts the run, now or never.
-        os.close(os.open(path + ".once", os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        _claim_without_locks(folder, path + ".once")
     return lock
+
+
+def _claim_without_locks(folder: str, path: str) -> None:
+    """The first one to make the file starts the run, now or never; the others wait for what becomes of it."""
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    except FileExistsError:
+        deadline = time.monotonic() + CLAIM_PATIENCE_S
+        while _begun(folder) is None:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(LEFTOVER_POLL_S)
 
 
 def _fork_agent(folder: str, lock: int) -> str:
