@@ -80,7 +80,10 @@ def _mutations(file: str, tree: Any) -> Iterator[tuple[Mutation, str]]:
         for kind, changed in _changes(steps[-1], value):
             mutated = copy.deepcopy(tree)
             _change(_at(mutated, steps[:-1]), steps[-1], changed)
-            yield Mutation(file, kind, _json_path(steps), _json_path(_generic(steps)), mutated), f"{context} {type(value)}"
+            yield (
+                Mutation(file, kind, _json_path(steps), _json_path(_generic(steps)), mutated),
+                f"{context} {type(value)}",
+            )
 
 
 def _paths(value: Any, steps: Steps) -> Iterator[Steps]:

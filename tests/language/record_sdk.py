@@ -33,7 +33,7 @@ REASONS = (
 
 def verdict(path: Path) -> tuple[bool, str, str]:
     """Whether the SDK accepts the file; where it does not: the stage and the reason in a few words."""
-    from azure.ai.ml import load_job
+    from azure.ai.ml import load_job  # type: ignore[import-not-found,unused-ignore]
 
     stage = "load"
     try:
@@ -62,7 +62,7 @@ def reason(text: str) -> str:
 def main() -> None:
     warnings.simplefilter("ignore")
     logging.disable(logging.CRITICAL)
-    from azure.ai.ml import __version__
+    from azure.ai.ml import __version__  # type: ignore[import-not-found,unused-ignore]
 
     lines = []
     with tempfile.TemporaryDirectory() as folder:
@@ -74,7 +74,11 @@ def main() -> None:
             ok, stage, why = verdict(job)
             told = {} if ok else {"stage": stage, "reason": why}
             lines.append({"id": mutation.id, "digest": mutation.digest, "ok": ok, **told})
-    header = {"sdk": f"azure-ai-ml {__version__}", "python": ".".join(map(str, sys.version_info[:2])), "count": len(lines)}
+    header = {
+        "sdk": f"azure-ai-ml {__version__}",
+        "python": ".".join(map(str, sys.version_info[:2])),
+        "count": len(lines),
+    }
     VERDICTS.write_text("".join(json.dumps(line) + "\n" for line in [header, *lines]))
     print(header, sum(line["ok"] for line in lines), "accepted")
 
