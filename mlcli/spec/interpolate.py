@@ -125,7 +125,7 @@ def interpolate(
         ) from error
 
 
-def text_of(value: Scalar | None, written: str | None = None) -> str:
+def literal_text(value: Scalar | None, written: str | None = None) -> str:
     """A literal as text: strings as they are, numbers as the file wrote them, booleans ``True`` and ``False`` (which is
     what the Azure ML SDK sends), nothing as an empty text.
 
