@@ -1,18 +1,19 @@
-"""What a person on a terminal sees of each record: rich renderables. Imported only when one is printed."""
+"""What a person on a terminal sees of each record: rich renderables. rich is imported only when one is made."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
-
-from rich.console import Group, RenderableType
-from rich.table import Table
-from rich.text import Text
+from typing import TYPE_CHECKING, Any
 
 from mlcli.cli.formats import printable
 from mlcli.cli.sizes import size, span
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+    from rich.text import Text
 
 _STYLES = {
     "Completed": "green",
@@ -27,7 +28,21 @@ Record = Mapping[str, Any]
 
 
 def _text(value: Any, style: str = "") -> Text:
+    from rich.text import Text
+
     return Text("" if value is None else printable(str(value)), style=style)
+
+
+def _line(*parts: Text | str) -> Text:
+    from rich.text import Text
+
+    return Text.assemble(*parts)
+
+
+def _stack(*parts: RenderableType) -> RenderableType:
+    from rich.console import Group
+
+    return Group(*parts)
 
 
 def _status(record: Record) -> Text:
@@ -36,12 +51,14 @@ def _status(record: Record) -> Text:
 
 def _grid(rows: Iterable[tuple[str, Any]]) -> Table:
     """Names on the left, values on the right; rows without a value are left out."""
+    from rich.table import Table
+
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="bold", no_wrap=True)
     grid.add_column(overflow="fold")
     for name, value in rows:
         if value not in (None, "", {}, []):
-            grid.add_row(name, value if isinstance(value, Text) else _text(value))
+            grid.add_row(name, _text(value) if isinstance(value, (str, int, float)) else value)
     return grid
 
 
@@ -66,6 +83,8 @@ def jobs(records: Sequence[Record]) -> RenderableType:
     """A list of jobs, newest first."""
     if not records:
         return _text("no jobs", "dim")
+    from rich.table import Table
+
     now = time.time()
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("Name", no_wrap=True, overflow="fold")
@@ -112,21 +131,21 @@ def job(record: Record) -> RenderableType:
 def created(record: Record) -> RenderableType:
     """A job that is on its way, and what may be asked of it."""
     name = record["name"]
-    line = Text.assemble(_text(name, "bold"), "  ", _status(record))
+    line = _line(_text(name, "bold"), "  ", _status(record))
     asks = [
         ("follow", f"mlcli job stream -n {name}"),
         ("look", f"mlcli job show -n {name}"),
         ("end", f"mlcli job cancel -n {name}"),
     ]
-    return Group(line, _grid(asks))
+    return _stack(line, _grid(asks))
 
 
 def ended(record: Record) -> RenderableType:
     """A job whose log has just been followed to its end."""
     name = record["name"]
     took = _duration(record, time.time())
-    line = Text.assemble(_text(name, "bold"), "  ", _status(record), f"  {took}" if took else "")
-    return Group(line, _grid([("fetch", f"mlcli job download -n {name} --outputs")]))
+    line = _line(_text(name, "bold"), "  ", _status(record), f"  {took}" if took else "")
+    return _stack(line, _grid([("fetch", f"mlcli job download -n {name} --outputs")]))
 
 
 def plan(record: Record) -> RenderableType:
@@ -164,19 +183,24 @@ def pruned(record: Record) -> RenderableType:
 def verdicts(found: Any) -> RenderableType:
     """A line for each file that was validated."""
     records = found if isinstance(found, list) else [found]
-    return Group(*map(_verdict, records))
+    return _stack(*map(_verdict, records))
 
 
 def _verdict(record: Record) -> Text:
     if not record["valid"]:
-        return Text.assemble(
-            ("✗ ", "red"),
+        return _line(
+            _text("✗ ", "red"),
             _text(record["file"]),
             f": {len(record['errors'])} errors, {len(record['warnings'])} warnings",
         )
-    return Text.assemble(
-        ("✓ ", "green"), _text(record["file"]), f": a valid {record['type']} job ({record['generation']})"
+    return _line(
+        _text("✓ ", "green"), _text(record["file"]), f": a valid {record['type']} job ({record['generation']})"
     )
+
+
+def workspace(record: Record) -> RenderableType:
+    """A workspace."""
+    return facts({**record, "settings": _pairs(record["settings"])})
 
 
 def facts(record: Record) -> RenderableType:

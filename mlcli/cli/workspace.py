@@ -39,11 +39,7 @@ def show(session: Session, *, name: WorkspaceName = None) -> None:
         "archived_jobs": sum(run.archived for run in runs),
         "settings": asdict(services.settings),
     }
-    session.console.emit(record, view=lambda shown: views.facts({**shown, "settings": _lines(shown["settings"])}))
-
-
-def _lines(settings: dict[str, object]) -> str:
-    return "\n".join(f"{name} = {value}" for name, value in settings.items())
+    session.console.emit(record, view=views.workspace)
 
 
 @NOUN.command("reindex", "mlcli workspace reindex")
