@@ -61,7 +61,7 @@ class Evidence:
 class Kind:
     """What a file is. ``type``: the job's type (``command``, ``sweep``, ``pipeline``, ...) or that of the asset;
     ``noun``: ``job``, ``component``, ``environment``, ``data``, ``model``, ``compute``, ``datastore``, ``schedule``,
-    ``workspace`` or ``runconfig``; ``schema``: its schema's name, None when mlcli has none for it; ``foreign``: what
+    ``workspace``, ``flow`` or ``runconfig``; ``schema``: its schema's name, None when mlcli has none for it; ``foreign``: what
     stands in the file in the form of another generation.
     """
 
@@ -77,10 +77,10 @@ def recognise(tree: Mapping[str, Any]) -> Kind:
     noun = _noun(tree)
     if noun == "runconfig":
         return Kind(Generation.RUNCONFIG, "runconfig", None, noun)
+    if noun != "job":
+        return _asset_kind(tree, noun)
     evidence = tuple(_evidence(tree))
     generation = _most(evidence)
-    if noun != "job":
-        return _asset_kind(tree, noun, generation)
     name = _job_type(tree)
     if name not in JOB_TYPES[generation] and name in JOB_TYPES[G3]:
         generation = G2 if name in JOB_TYPES[G2] else G3
@@ -108,11 +108,14 @@ def _evidence(tree: Mapping[str, Any]) -> Iterator[Evidence]:
         if key in tree:
             yield Evidence((key,), generations)
     yield from _body(tree, ())
-    trial, jobs, policy = tree.get("trial"), tree.get("jobs"), tree.get("early_termination")
+    trial, jobs, policy, settings = (tree.get(key) for key in ("trial", "jobs", "early_termination", "settings"))
     if isinstance(trial, dict):
         yield from _body(trial, ("trial",))
     if isinstance(policy, dict):
         yield from _present(policy, ("early_termination",), {"policy_type": _ONLY_1, "type": _NEW})
+    if isinstance(settings, dict):
+        keys = {"environment": _ONLY_2, "datastore": _ONLY_2, "default_compute": _ONLY_3, "default_datastore": _ONLY_3}
+        yield from _present(settings, ("settings",), keys)
     if isinstance(jobs, dict):
         for name, node in jobs.items():
             if isinstance(node, dict):
@@ -183,38 +186,42 @@ def _present(body: Mapping[str, Any], path: Path_, keys: Mapping[str, frozenset[
 
 
 _SCHEMA_NOUNS = {
-    "commandComponent": "component",
-    "pipelineComponent": "component",
-    "parallelComponent": "component",
-    "sparkComponent": "component",
-    "environment": "environment",
-    "data": "data",
-    "dataset": "data",
-    "asset": "data",
-    "model": "model",
-    "compute": "compute",
-    "amlCompute": "compute",
-    "computeInstance": "compute",
-    "vmCompute": "compute",
-    "virtualMachineCompute": "compute",
-    "kubernetesCompute": "compute",
-    "synapsesparkCompute": "compute",
-    "azureBlob": "datastore",
-    "azureFile": "datastore",
-    "azureDataLakeGen1": "datastore",
-    "azureDataLakeGen2": "datastore",
-    "schedule": "schedule",
-    "workspace": "workspace",
+    "component": ("commandComponent", "pipelineComponent", "parallelComponent", "sparkComponent"),
+    "environment": ("environment",),
+    "data": ("data", "dataset", "asset"),
+    "model": ("model",),
+    "compute": (
+        "compute",
+        "amlCompute",
+        "computeInstance",
+        "vmCompute",
+        "virtualMachineCompute",
+        "kubernetesCompute",
+        "synapsesparkCompute",
+    ),
+    "datastore": ("datastore", "azureBlob", "azureFile", "azureDataLakeGen1", "azureDataLakeGen2"),
+    "schedule": ("schedule",),
+    "workspace": ("workspace",),
+    "flow": ("flow",),
 }
-_NOUNS_FOLDED = {name.lower(): noun for name, noun in _SCHEMA_NOUNS.items()}
+_NOUN_OF_SCHEMA = {name.lower(): noun for noun, schemas in _SCHEMA_NOUNS.items() for name in schemas}
+_ASSET_EVIDENCE: Mapping[str, Mapping[str, Generation]] = {
+    "component": {"compute": G2},
+    "environment": {"docker": G1},
+    "data": {"local_path": G2, "paths": G2, "datastore": G2},
+    "model": {"local_path": G2, "model_format": G2},
+    "compute": {"ssh_key_value": G1, "vnet_name": G1, "admin_username": G1, "priority": G1, "identity_type": G1},
+}
+_COMPONENTS = {G2: ("command",), G3: ("command", "pipeline", "parallel", "spark")}
+_SINCE = {"component": (G2, G3), "datastore": (G3,), "schedule": (G3,)}
 
 
 def _noun(tree: Mapping[str, Any]) -> str:
     line = tree.get("$schema")
     if isinstance(line, str):
         name = line.rsplit("/", 1)[-1].removesuffix(".json").removesuffix(".schema").lower()
-        if name in _NOUNS_FOLDED:
-            return _NOUNS_FOLDED[name]
+        if name in _NOUN_OF_SCHEMA:
+            return _NOUN_OF_SCHEMA[name]
     if "script" in tree and "command" not in tree and {"framework", "target", "history"} & set(tree):
         return "runconfig"
     if "command" in tree and "is_deterministic" in tree:
@@ -222,10 +229,25 @@ def _noun(tree: Mapping[str, Any]) -> str:
     return "job"
 
 
-def _asset_kind(tree: Mapping[str, Any], noun: str, generation: Generation) -> Kind:
+def _asset_kind(tree: Mapping[str, Any], noun: str) -> Kind:
     written = tree.get("type")
     kind = written.strip().lower() if isinstance(written, str) else ""
-    if noun == "component":
-        kind = kind.removesuffix("_component") or "command"
-        return Kind(generation, kind, f"{_FOLDER[generation]}{kind}Component", noun)
-    return Kind(generation, kind, f"{_FOLDER[generation]}{noun}", noun)
+    if noun in {"workspace", "flow"}:
+        return Kind(G3, kind, None, noun)
+    generation = _asset_generation(tree, noun)
+    if noun != "component":
+        return Kind(generation, kind, f"{_FOLDER[generation]}{noun}", noun)
+    kind = kind.removesuffix("_component") or "command"
+    known = kind in _COMPONENTS[generation]
+    return Kind(generation, kind, f"{_FOLDER[generation]}{kind}Component" if known else None, noun)
+
+
+def _asset_generation(tree: Mapping[str, Any], noun: str) -> Generation:
+    known = _SINCE.get(noun, (G1, G2, G3))
+    found = {generation for key, generation in _ASSET_EVIDENCE.get(noun, {}).items() if key in tree}
+    body = _environment(tree, ()) if noun == "environment" else _body({**tree, "inputs": None}, ())
+    if noun in {"environment", "component"}:
+        for evidence in body:
+            if G3 not in evidence.generations:
+                found.add(min(evidence.generations & set(known), key=lambda each: each.value, default=G3))
+    return min(found & set(known), key=lambda each: each.value, default=G3)

@@ -78,6 +78,9 @@ def _no_schema(document: Document, kind: Kind) -> Diagnostic:
     if kind.noun == "runconfig":
         message = "this is a run configuration of the first Azure ML SDK, not a job file"
         return document.diagnose((), "unsupported-file", message, hint="run it with 'mlcli run submit-script'")
+    if kind.noun in {"workspace", "flow"}:
+        message = f"this is a {kind.noun} file of Azure ML, of which mlcli knows nothing"
+        return document.diagnose((), "unsupported-file", message, hint="name a job file, or one of its parts")
     known = JOB_TYPES.get(kind.generation, JOB_TYPES[Generation.G3])
     close = nearest(kind.type, known)
     hint = f"did you mean '{close}'? " if close else ""
