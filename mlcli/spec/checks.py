@@ -1,7 +1,8 @@
 """What no schema can say about a file that its schema allows, all of it at once.
 
 Works on the file as written, in any generation, so that every finding has the place where it can be mended. The checks of
-one kind of job stand in :mod:`mlcli.spec.command_checks` and :mod:`mlcli.spec.sweep_checks`; only those of the file's own kind are imported.
+one kind of job stand in :mod:`mlcli.spec.command_checks`, :mod:`mlcli.spec.sweep_checks` and
+:mod:`mlcli.spec.pipeline_checks`; only those of the file's own kind are imported.
 """
 
 from __future__ import annotations
@@ -41,3 +42,8 @@ def _findings(context: Context, kind: Kind) -> Findings:
         from mlcli.spec.sweep_checks import check_sweep
 
         yield from check_sweep(context)
+    elif kind.type == "pipeline":
+        from mlcli.spec.pipeline_checks import check_pipeline
+
+        yield from input_checks(context, tree, ())
+        yield from check_pipeline(context)

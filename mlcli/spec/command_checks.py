@@ -71,7 +71,7 @@ def input_checks(context: Context, tree: Mapping[str, Any], path: Path_) -> Find
                 yield context.document.diagnose((*path, group, name), "bad-name", message, hint=hint, key=True)
     for name, value in mapping(tree.get("inputs")).items():
         for below, text, want in _input_paths(value):
-            yield from _exists(context, (*path, "inputs", name, *below), text, want)
+            yield from exists(context, (*path, "inputs", name, *below), text, want)
 
 
 def _references(context: Context, body: Body) -> Findings:
@@ -115,13 +115,13 @@ def _code(context: Context, body: Body) -> Findings:
     if isinstance(code, dict):
         code, path = code.get("local_path"), (*path, "local_path")
     if isinstance(code, str):
-        yield from _exists(context, path, code, "folder")
+        yield from exists(context, path, code, "folder")
 
 
 def _environment(context: Context, body: Body) -> Findings:
     environment, path = body.tree.get("environment"), (*body.path, "environment")
     if isinstance(environment, str) and environment.startswith("file:"):
-        yield from _exists(context, path, environment, "file")
+        yield from exists(context, path, environment, "file")
     if not isinstance(environment, dict):
         return
     leads = {"image", "build", "docker", "conda_file", "interpreter", "id"}
@@ -141,24 +141,24 @@ def _conda_file(context: Context, conda: Any, path: Path_) -> Findings:
         message = "the conda file named here is this job file itself"
         yield context.document.diagnose(path, "circular-include", message, hint="name a conda environment file")
         return
-    yield from _exists(context, path, conda, "file")
+    yield from exists(context, path, conda, "file")
 
 
 def _docker_files(context: Context, environment: Mapping[str, Any], path: Path_) -> Findings:
     dockerfile = mapping(mapping(environment.get("docker")).get("build")).get("dockerfile")
     if isinstance(dockerfile, str) and dockerfile.startswith("file:"):
-        yield from _exists(context, (*path, "docker", "build", "dockerfile"), dockerfile, "file")
+        yield from exists(context, (*path, "docker", "build", "dockerfile"), dockerfile, "file")
     build = mapping(environment.get("build"))
     for key in ("path", "local_path"):
         folder = build.get(key)
         if not isinstance(folder, str) or local_path(folder, context.base) is None:
             continue
-        missing = tuple(_exists(context, (*path, "build", key), folder, "folder"))
+        missing = tuple(exists(context, (*path, "build", key), folder, "folder"))
         yield from missing
         name = build.get("dockerfile_path", "Dockerfile")
         if not missing and isinstance(name, str):
             at = (*path, "build", "dockerfile_path" if "dockerfile_path" in build else key)
-            yield from _exists(context, at, os.path.join(folder, name), "file")  # noqa: PTH118
+            yield from exists(context, at, os.path.join(folder, name), "file")  # noqa: PTH118
 
 
 def _variables(context: Context, body: Body) -> Findings:
@@ -242,7 +242,7 @@ def _asset_paths(asset: Mapping[str, Any]) -> Iterator[tuple[Path_, str, str]]:
                 yield ("paths", index, key), entry[key], key
 
 
-def _exists(context: Context, path: Path_, text: str, want: str) -> Findings:
+def exists(context: Context, path: Path_, text: str, want: str) -> Findings:
     """A finding when ``text`` names something on this machine that is not there. ``want``: file, folder or any."""
     target = local_path(text, context.base)
     if target is None:

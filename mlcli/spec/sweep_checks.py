@@ -60,7 +60,9 @@ def check_search(context: Context, tree: Mapping[str, Any], path: Path_, command
     yield from _algorithm(context, tree, space, path)
     yield from _policy(context, mapping(tree.get("early_termination")), (*path, "early_termination"))
     if isinstance(command, str):
-        used = {found.name for found in references(command, context.generation) if found.kind == "search_space"}
+        # the trial of a pipeline's step is a component: it sees the parameters as inputs
+        kinds = {"search_space", "inputs"} if path else {"search_space"}
+        used = {found.name for found in references(command, context.generation) if found.kind in kinds}
         for name in space:
             if name not in used:
                 message = f"no trial sees the search parameter '{name}': the command does not refer to it"
