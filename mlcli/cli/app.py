@@ -20,6 +20,7 @@ NOUNS: Mapping[str, str] = {
     "job": "Submit jobs, watch them, fetch what they made.",
     "run": "The same jobs under the older names of these commands.",
     "workspace": "The place where runs and snapshots are kept.",
+    "schema": "The JSON schemas of job files, for editors.",
     "version": "Show which mlcli this is.",
 }
 ROOT_FLAGS: Mapping[str, str] = {

@@ -3,27 +3,56 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlcli.cli import jobfile
-from mlcli.domain.errors import Diagnostic, InvalidSpecError, Severity
+from mlcli.cli.render import write_text
+from mlcli.domain.errors import Diagnostic, InvalidSpecError, MlcliError, Severity
 
 if TYPE_CHECKING:
     from mlcli.cli.command import Session
 
+STANDARD_OUTPUT = "-"
 
-def check_files(session: Session, given: Sequence[str], *, overrides: Sequence[str], strict: bool) -> int:
-    """Print a verdict for each file and answer the exit code: 1 when one is not valid."""
+
+def check_files(
+    session: Session, given: Sequence[str], *, overrides: Sequence[str], strict: bool, sarif: str | None = None
+) -> int:
+    """Print a verdict for each file and answer the exit code: 1 when one is not valid.
+
+    ``sarif``: the file that the diagnostics are written to as SARIF; ``-`` is standard output, in place of the verdicts.
+    """
     from mlcli.cli import views
 
     verdicts = []
+    everything: list[Diagnostic] = []
     for name in jobfile.files(given):
         kind, found = _check(name, overrides)
         verdicts.append(_verdict(name, kind, found, strict=strict))
+        everything += found
         if found:
             _show(session, found)
-    session.console.emit(verdicts[0] if len(verdicts) == 1 else verdicts, view=views.verdicts, columns=_row)
+    if sarif is not None:
+        _write_sarif(everything, sarif, strict=strict)
+    if sarif != STANDARD_OUTPUT:
+        session.console.emit(verdicts[0] if len(verdicts) == 1 else verdicts, view=views.verdicts, columns=_row)
     return 0 if all(verdict["valid"] for verdict in verdicts) else 1
+
+
+def _write_sarif(found: Sequence[Diagnostic], target: str, *, strict: bool) -> None:
+    """Raises MlcliError when the file cannot be written."""
+    from mlcli.cli.formats import as_json
+    from mlcli.spec.sarif import sarif
+
+    text = as_json(sarif(found, strict=strict))
+    if target == STANDARD_OUTPUT:
+        write_text(text)
+        return
+    try:
+        Path(target).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise MlcliError(f"--sarif: {target} cannot be written: {error.strerror}") from error
 
 
 def _check(name: str, overrides: Sequence[str]) -> tuple[Any, tuple[Diagnostic, ...]]:
@@ -60,6 +89,7 @@ def _verdict(name: str, kind: Any, found: Sequence[Diagnostic], *, strict: bool)
 
 def _plain(one: Diagnostic) -> dict[str, Any]:
     return {
+        "severity": one.severity.value,
         "code": one.code,
         "message": one.message,
         "file": one.place.file,

@@ -127,13 +127,22 @@ def _no_web_page(session: Session) -> None:
     session.console.notice("--web: there is no web page; `mlcli job show` and `mlcli job stream` show what there is")
 
 
-@NOUN.command("validate", "mlcli job validate -f job.yml", "mlcli job validate jobs/ --strict")
+@NOUN.command(
+    "validate",
+    "mlcli job validate -f job.yml",
+    "mlcli job validate jobs/ --strict",
+    "mlcli job validate jobs/ --sarif result.sarif",
+)
 def validate(
     session: Session,
     *,
     file: Annotated[list[str], _FILES],
     set_: Sets,
     strict: Annotated[bool, flag("--strict", help="Warnings are errors too.")],
+    sarif: Annotated[
+        str | None,
+        flag("--sarif", metavar="FILE", help="Write what is found as SARIF 2.1.0, for CI; - for standard output."),
+    ] = None,
 ) -> int:
     """Check job files without running anything.
 
@@ -141,7 +150,70 @@ def validate(
     """
     from mlcli.cli import checking
 
-    return checking.check_files(session, file, overrides=set_, strict=strict)
+    return checking.check_files(session, file, overrides=set_, strict=strict, sarif=sarif)
+
+
+@NOUN.command(
+    "init",
+    "mlcli job init train.py",
+    "mlcli job init src/train.py -f job.yml --environment environment.yml --compute local --input data=./data",
+)
+def init(
+    session: Session,
+    *,
+    script: Annotated[str, Flag(("--script",), "The script that the job runs.", "SCRIPT", named="script")],
+    file: Annotated[
+        Path, flag("--file", "-f", metavar="FILE", parse=Path, help="The job file to write (default: job.yml).")
+    ] = Path("job.yml"),
+    command: Annotated[
+        str | None, flag("--command", metavar="COMMAND", help="How the script is run; made up from its flags.")
+    ] = None,
+    environment: Annotated[
+        str | None,
+        flag(
+            "--environment",
+            metavar="ENVIRONMENT",
+            help="current, azureml:NAME:VERSION, a conda file or a requirements.txt; one beside the script is found.",
+        ),
+    ] = None,
+    compute: Annotated[str | None, flag("--compute", metavar="NAME", help="Where it runs (default: local).")] = None,
+    input_: Annotated[
+        list[str], flags("--input", metavar="NAME=VALUE", help="An input: a number, a text, a file or a folder.")
+    ],
+    force: Annotated[bool, flag("--force", help="Overwrite the job file.")],
+) -> None:
+    """Write a first job file for a script, with comments that say what else could stand there.
+
+    The flags that a Python script declares (argparse, click) become inputs with their defaults; the script is read, not
+    run. On a terminal what is not given is asked for.
+    """
+    from mlcli.cli import job_init, views
+
+    wish = job_init.Wish(Path(script), file, command, environment, compute, tuple(input_), force)
+    session.console.emit(job_init.write_starter(session, wish), view=views.facts)
+
+
+@NOUN.command(
+    "upgrade",
+    "mlcli job upgrade -f old.yml --diff",
+    "mlcli job upgrade -f old.yml --in-place",
+    "mlcli job upgrade -f old.yml --to new.yml",
+)
+def upgrade(
+    session: Session,
+    *,
+    file: Annotated[str, _FILE],
+    in_place: Annotated[bool, flag("--in-place", help="Write the file itself.")],
+    to: Annotated[Path | None, flag("--to", metavar="FILE", parse=Path, help="Write another file.")] = None,
+    diff: Annotated[bool, flag("--diff", help="Show only what would change.")],
+) -> None:
+    """Rewrite an older job file in today's words, comments kept. It stays the same job.
+
+    The new text goes to standard output; with --in-place or --to it is written, and what changed is shown.
+    """
+    from mlcli.cli import job_upgrade
+
+    job_upgrade.upgrade(session, file, in_place=in_place, target=to, only_diff=diff)
 
 
 @NOUN.command("show", "mlcli job show -n my_job", "mlcli job show -n my_job --query status -o tsv")

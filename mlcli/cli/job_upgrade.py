@@ -1,0 +1,63 @@
+"""``job upgrade``: an older file in today's words, and what changed."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mlcli.cli import jobfile
+from mlcli.cli.render import coloured, write_text
+from mlcli.domain.errors import MlcliError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mlcli.cli.command import Session
+
+_COLOURS = {"+": "32", "-": "31", "@": "36"}
+
+
+def upgrade(session: Session, file: str, *, in_place: bool, target: Path | None, only_diff: bool) -> None:
+    """Print the upgraded file, or write it and print what changed. Raises UsageError, InvalidSpecError, MlcliError."""
+    if in_place and (target is not None or file == jobfile.STANDARD_INPUT):
+        raise UsageError("--in-place writes the file that is read: it goes neither with --to nor with standard input")
+    from mlcli.operations.files import DiskFiles
+    from mlcli.spec.load import load
+    from mlcli.spec.upgrade import upgrade_text
+
+    taken = jobfile.source(file)
+    old = load(taken.text, taken.name).text
+    new = upgrade_text(old, taken.name, taken.base, DiskFiles())
+    written = None if only_diff else Path(file) if in_place else target
+    if written is None and not only_diff:
+        write_text(new)
+        return
+    if written is not None and (target is not None or new != old):
+        _write(written, new, newline="\r\n" if "\r\n" in old else "\n")
+    _show_difference(old, new, taken.name)
+    if new == old:
+        session.console.notice(f"{taken.name} is in today's words already")
+    elif written is not None:
+        session.console.notice(f"written: {written}")
+
+
+def _write(path: Path, text: str, *, newline: str) -> None:
+    try:
+        with path.open("w", encoding="utf-8", newline=newline) as stream:
+            stream.write(text.replace("\r\n", "\n"))
+    except OSError as error:
+        raise MlcliError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def _show_difference(old: str, new: str, name: str) -> None:
+    lines = list(_difference(old, new, name))
+    if coloured(sys.stdout):
+        lines = [f"\x1b[{_COLOURS[line[0]]}m{line}\x1b[0m" if line[0] in _COLOURS else line for line in lines]
+    write_text("".join(f"{line}\n" for line in lines))
+
+
+def _difference(old: str, new: str, name: str) -> Iterator[str]:
+    import difflib
+
+    return difflib.unified_diff(old.splitlines(), new.splitlines(), name, f"{name} (upgraded)", lineterm="")
