@@ -83,11 +83,9 @@ class BatchBackend(Backend):
     def _start(self, run_folder: str) -> Submission:
         argv = self._scheduler.submit_argv(run_folder, **self._agent())
         try:
-            answer = self._transport.run(argv)
+            return Submitted(self._scheduler.parse_submit(self._transport.run(argv)))
         except TransportError as failed:
             return Unknown(failed.message) if failed.transient else Rejected(failed.message)
-        try:
-            return Submitted(self._scheduler.parse_submit(answer))
         except MlcliError as refused:
             return Rejected(refused.message)
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from mlcli import agent as agent_module
-from mlcli.domain.errors import MlcliError
+from mlcli.domain.errors import MlcliError, TransportError
 from mlcli.domain.observation import Observation, Sight, told_by_agent
 from mlcli.domain.plan import Plan
 from mlcli.ports.schedulers import Scheduler
 from mlcli.ports.transports import Completed
+
+_NOT_RUN = range(1, 128)  # exit codes of a Python that could not begin; by a signal: below 0, or 128 and more
 
 
 class ProcessScheduler(Scheduler):
@@ -27,11 +29,17 @@ class ProcessScheduler(Scheduler):
         return agent_module.invocation(python, agent, "start", run_folder)
 
     def parse_submit(self, answer: Completed) -> str:
-        """The run folder. Raises MlcliError with the agent's own words."""
+        """The run folder. Raises MlcliError with the agent's own words, a transient TransportError when the starter died
+        without a word: the job may have been started all the same.
+        """
         for told in _answers(answer):
-            if "error" not in told and "run_folder" in told:
+            if "error" in told:
+                raise MlcliError(f"the job could not be started: {told['error']}")
+            if "run_folder" in told:
                 return str(told["run_folder"])
-        raise MlcliError(f"the job could not be started: {_words(answer)}")
+        if answer.code in _NOT_RUN:
+            raise MlcliError(f"the job could not be started: {_words(answer)}")
+        raise TransportError(f"no answer from the job's start: {_words(answer)}", transient=True)
 
     def query_argv(self, native_ids: Sequence[str], *, python: str, agent: str) -> list[str]:
         """``observe`` of all of them."""

@@ -1,0 +1,71 @@
+"""The local transport keeps the contract of transports, and a few promises that only make sense here."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from mlcli import agent
+from mlcli.testing.transport import TransportContract
+from mlcli.transports import local
+from mlcli.transports.local import LocalTransport
+
+
+class TestLocalTransport(TransportContract):
+    @pytest.fixture
+    def transport(self) -> LocalTransport:
+        return LocalTransport()
+
+    @pytest.fixture
+    def folder(self, tmp_path: Path) -> str:
+        made = tmp_path / "there"
+        made.mkdir()
+        return str(made)
+
+
+def test_a_ctrl_c_for_mlcli_does_not_reach_its_commands() -> None:
+    told = LocalTransport().run([sys.executable, "-c", "import os; print(os.getpgid(0), os.getsid(0))"])
+    group, session = told.stdout.split()
+    assert group == session
+    assert int(group) != os.getpgid(0)
+
+
+def test_a_job_that_submits_a_job_does_not_take_it_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(agent.COOKIE, "of the outer job")
+    assert LocalTransport().run(["sh", "-c", f"echo ${{{agent.COOKIE}-none}}"]).stdout == b"none\n"
+
+
+@pytest.mark.parametrize(
+    ("number", "transient", "hint"),
+    [(errno.ENOSPC, False, "free some space"), (errno.EROFS, False, "read-only"), (errno.EAGAIN, True, None)],
+)
+def test_errors_name_the_path_and_what_to_do(number: int, transient: bool, hint: str | None) -> None:
+    error = local._error(OSError(number, os.strerror(number)), "/runs/r")
+    assert error.message == f"/runs/r: {os.strerror(number)}"
+    assert error.transient is transient
+    assert hint is None or hint in (error.hint or "")
+
+
+def test_a_reader_never_sees_half_a_file(tmp_path: Path) -> None:
+    """Whole old or whole new, whenever it looks."""
+    transport, path = LocalTransport(), str(tmp_path / "document")
+    transport.write(path, b"0" * 100_000)
+    seen = set()
+    done = threading.Event()
+
+    def look() -> None:
+        while not done.is_set():
+            seen.add(transport.read(path))
+
+    reader = threading.Thread(target=look)
+    reader.start()
+    for digit in b"123456789" * 3:
+        transport.write(path, bytes([digit]) * 100_000)
+    done.set()
+    reader.join()
+    assert {(len(data or b""), len(set(data or b""))) for data in seen} == {(100_000, 1)}
