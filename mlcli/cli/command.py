@@ -125,7 +125,7 @@ class Command:
             return {}
         name, flag = about
         given = found.get(name, [])
-        values = [*loose, *(given if isinstance(given, list) else [given])]
+        values = [*map(flag.parse, loose), *(given if isinstance(given, list) else [given])]
         return {name: _chosen(flag, list(dict.fromkeys(values)), parser)}
 
 

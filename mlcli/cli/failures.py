@@ -47,7 +47,7 @@ def _report(error: BaseException, arguments: list[str]) -> int:
     if isinstance(error, BrokenPipeError):
         return READER_GONE
     if isinstance(error, KeyboardInterrupt):
-        error = Interrupted("interrupted")
+        error = Interrupted("by Ctrl-C")
     if "--debug" in arguments:
         _show_traceback(error)
     if isinstance(error, InvalidSpecError):

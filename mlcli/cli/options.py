@@ -75,12 +75,34 @@ def count_or_none(text: str) -> int:
     return 0 if text == "0" else count(text)
 
 
-JobName = Annotated[str, Flag(("--name", "-n"), "Name of the job.", "NAME", named="job", complete=complete_job)]
+def name_of_job(text: str) -> str:
+    """A name to look for; what is no text at all (bytes that are not of this locale) cannot be one."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise UsageError(
+            "the name is not text in this locale", hint="names have letters, digits, '-', '_' and '.'"
+        ) from None
+    return text
+
+
+JobName = Annotated[
+    str, Flag(("--name", "-n"), "Name of the job.", "NAME", named="job", parse=name_of_job, complete=complete_job)
+]
 JobNames = Annotated[
-    list[str], Flag(("--name", "-n"), "Names of jobs.", "NAME", many=True, named="job", complete=complete_job)
+    list[str],
+    Flag(("--name", "-n"), "Names of jobs.", "NAME", many=True, named="job", parse=name_of_job, complete=complete_job),
 ]
 OldRunName = Annotated[
-    str, Flag(("--run", "-r", "--name", "-n"), "Name of the run.", "RUN", named="run", complete=complete_job)
+    str,
+    Flag(
+        ("--run", "-r", "--name", "-n"),
+        "Name of the run.",
+        "RUN",
+        named="run",
+        parse=name_of_job,
+        complete=complete_job,
+    ),
 ]
 Sets = Annotated[
     list[str], flags("--set", metavar="KEY=VALUE", help="Set a value, by its dotted path; several may follow.")

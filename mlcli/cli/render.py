@@ -19,7 +19,7 @@ Columns = Callable[[Mapping[str, Any]], Row]
 
 def write_text(text: str) -> None:
     """Text to standard output, as UTF-8 whatever the locale, at once."""
-    write_bytes(text.encode("utf-8", "backslashreplace"))
+    write_bytes(_encoded(text))
 
 
 def write_bytes(data: bytes) -> None:
@@ -28,9 +28,23 @@ def write_bytes(data: bytes) -> None:
     sys.stdout.buffer.flush()
 
 
+def _encoded(text: str) -> bytes:
+    """UTF-8, and nothing else. Bytes that Python could not read in this locale are what they were, where that is UTF-8;
+    what is no character at all is shown as an escape, which JSON reads too.
+    """
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        pass
+    try:
+        return text.encode("utf-8", "surrogateescape").decode().encode()
+    except UnicodeError:
+        return text.encode("utf-8", "backslashreplace")
+
+
 def say(text: str) -> None:
     """A line to standard error. What others wrote in it went through ``printable``."""
-    sys.stderr.buffer.write(f"{text}\n".encode("utf-8", "backslashreplace"))
+    sys.stderr.buffer.write(_encoded(f"{text}\n"))
     sys.stderr.buffer.flush()
 
 
