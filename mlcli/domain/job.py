@@ -24,9 +24,10 @@ class Generation(str, Enum):
 
 @dataclass(frozen=True)
 class LiteralInput:
-    """A number, a boolean or a text written into the job file itself."""
+    """A number, a boolean or a text written into the job file itself. ``written``: an unquoted one as it stands there."""
 
     value: Scalar
+    written: str | None = None
 
 
 @dataclass(frozen=True)

@@ -84,6 +84,13 @@ def upgrade(
     return body
 
 
+def upgraded_environment(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """An environment (a file's mapping) in today's words."""
+    environment: dict[str, Any] = _copied(tree)
+    _environment(environment)
+    return environment
+
+
 def upgrade_text(text: str, file: str, base: Path, reader: FileReader) -> str:
     """The file rewritten in today's words, comments, order and quoting kept.
 
