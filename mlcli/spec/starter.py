@@ -5,7 +5,6 @@ It is written in today's words (generation G3), so that every editor with a sche
 
 from __future__ import annotations
 
-import json
 import math
 import re
 import shlex
@@ -139,7 +138,7 @@ def _command(command: str, words: Sequence[str]) -> Iterator[str]:
         yield "command: >-"
         yield from (f"  {line}" for line in _folded([command, *words]))
     else:
-        yield f"command: {json.dumps(whole)}"
+        yield f"command: {_scalar(whole)}"
 
 
 def _foldable(line: str) -> bool:
@@ -256,4 +255,13 @@ def _scalar(value: Scalar) -> str:
         return value
     if value == ".":
         return "."
-    return json.dumps(value, ensure_ascii=not value.isprintable())
+    return f'"{"".join(map(_in_quotes, value))}"'
+
+
+def _in_quotes(letter: str) -> str:
+    """A letter as it stands in YAML's double quotes (YAML 1.2, section 5.7)."""
+    if letter in '"\\':
+        return f"\\{letter}"
+    if letter == "\n":
+        return "\\n"
+    return letter if letter.isprintable() else f"\\U{ord(letter):08x}"

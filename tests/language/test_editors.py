@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -16,26 +14,13 @@ from tests.language.lsp import LanguageClient
 
 ROOT = Path(__file__).parents[2]
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.network,
-    pytest.mark.skipif(shutil.which("npm") is None, reason="the server comes from npm"),
-]
+pytestmark = [pytest.mark.slow, pytest.mark.network]
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def server(npm: Callable[[str], Path]) -> Path:
     """The language server, installed by npm."""
-    folder = tmp_path_factory.mktemp("npm")
-    done = subprocess.run(
-        ["npm", "install", "--no-audit", "--no-fund", "--prefix", str(folder), "yaml-language-server@1"],
-        capture_output=True,
-        check=False,
-        text=True,
-        cwd=folder,
-    )
-    assert done.returncode == 0, done.stderr
-    return folder / "node_modules" / ".bin" / "yaml-language-server"
+    return npm("yaml-language-server@1") / ".bin" / "yaml-language-server"
 
 
 def documented_settings() -> dict[str, str]:
