@@ -168,7 +168,7 @@ def _inputs(inputs: Any, path: Path_) -> Iterator[Evidence]:
 
 
 def _node(node: Mapping[str, Any], path: Path_) -> Iterator[Evidence]:
-    if node.get("type") in {"component", "component_job"}:
+    if str(node.get("type")) in {"component", "component_job"}:
         yield Evidence((*path, "type"), _ONLY_2)
     yield from _present(node, path, {"overrides": _ONLY_2})
     yield from _body(node, path)
