@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from mlcli.domain.errors import Diagnostic, InvalidSpecError
+from mlcli.domain.errors import Diagnostic, InvalidSpecError, Severity
 from mlcli.domain.job import Generation
 from mlcli.spec.command_checks import (
     Body,
@@ -31,12 +31,22 @@ from mlcli.spec.generation import recognise
 from mlcli.spec.interpolate import Reference, references
 from mlcli.spec.load import Document, load
 from mlcli.spec.sweep_checks import check_search
-from mlcli.spec.validate import did_you_mean, validate
+from mlcli.spec.validate import did_you_mean, nearest, validate
 
 __all__ = ["check_pipeline"]
 
 _OWN_TEXT = frozenset(
     {"command", "component", "trial", "code", "environment", "task", "args", "comment", "description"}
+)
+_SETTINGS = (
+    "default_compute",
+    "default_datastore",
+    "continue_on_step_failure",
+    "force_rerun",
+    "environment",
+    "datastore",
+    "compute",
+    "code",
 )
 _BLOCKS = ("body", "true_block", "false_block")
 
@@ -65,10 +75,24 @@ def check_pipeline(context: Context) -> Findings:
 
 
 def _whole(pipeline: _Pipeline) -> Findings:
+    yield from _settings(pipeline)
     for name, node in pipeline.jobs.items():
         if isinstance(node, dict):
             yield from _step(pipeline, name, node)
     yield from _cycles(pipeline)
+
+
+def _settings(pipeline: _Pipeline) -> Findings:
+    """Azure ML keeps settings that it does not know, so one that looks like a known one is a warning, not an error."""
+    for key in mapping(pipeline.tree.get("settings")):
+        close = nearest(key, _SETTINGS)
+        if key not in _SETTINGS and close is not None:
+            message, hint = f"unknown setting '{key}'", f"did you mean '{close}'?"
+            path = ("settings", key)
+            severity = Severity.WARNING
+            yield pipeline.context.document.diagnose(
+                path, "unknown-key", message, hint=hint, key=True, severity=severity
+            )
 
 
 def _step(pipeline: _Pipeline, name: str, node: Mapping[str, Any]) -> Findings:
