@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     import httpx
 
 _RECORD = "record.json"
-_CHUNK = 1 << 18
 _REPORT_S = 2.0
 _LONGEST_NAME = 200
 _TRANSIENT_STATUS = {408, 425, 429, 500, 502, 503, 504}
@@ -161,11 +160,11 @@ def _patiently(download: _Download, tries: int, pause_s: float, log: Callable[[s
     """Try until it works or ``tries`` in a row brought nothing. Raises _TransientError with the last reason."""
     failures = 0
     while True:
-        had = download.arrived
+        reached = download.reached
         try:
             return download.attempt()
         except _TransientError as failed:
-            failures = 1 if download.arrived > had else failures + 1
+            failures = 1 if download.reached > reached else failures + 1
             if failures >= tries:
                 raise
             wanted = pause_s * 2 ** (failures - 1) if failed.after_s is None else failed.after_s
@@ -174,7 +173,10 @@ def _patiently(download: _Download, tries: int, pause_s: float, log: Callable[[s
 
 
 class _Download:
-    """One download: what has arrived of it, and how to ask for the rest."""
+    """One download: what has arrived of it, and how to ask for the rest.
+
+    ``reached``: the furthest byte that ever arrived; a try that does not get beyond it brought nothing.
+    """
 
     def __init__(
         self, client: httpx.Client, url: str, place: Path, record: _Record | None, log: Callable[[str], None]
@@ -186,7 +188,7 @@ class _Download:
         self._part = place / "part"
         self._part_record = place / "part.json"
         self._log = log
-        self.arrived = 0
+        self.reached = 0
 
     def attempt(self) -> _Record:
         """Ask once. Raises _TransientError, or TransportError when another try cannot help."""
@@ -255,9 +257,9 @@ class _Download:
             _write(self._part_record, asdict(validators))
         progress = _Progress(self._url, offset, _total(response, offset), self._log)
         with self._part.open("ab") as part:
-            for chunk in response.iter_bytes(_CHUNK):
+            for chunk in response.iter_bytes():  # no chunk size: what httpx gathers is lost when the line breaks
                 part.write(chunk)
-                self.arrived += len(chunk)
+                self.reached = max(self.reached, part.tell())
                 progress.report(part.tell())
             part.flush()
             os.fsync(part.fileno())
