@@ -14,7 +14,7 @@ from mlcli.spec.shell import UnquotableError, fill
 SHELLS = [shell for shell in ("sh", "bash") if shutil.which(shell)]
 HOLE = "\x01"
 PLAIN = "VALUE"
-PREAMBLE = "p() { printf '[%s]' \"$#\" \"$@\"; }\nV=v A=a n=3\ncd \"$1\" || exit 9\n"
+PREAMBLE = 'p() { printf \'[%s]\' "$#" "$@"; }\nV=v A=a n=3\ncd "$1" || exit 9\n'
 
 NASTY = [
     "", " ", "a b", "it's", '"', "'", "\\", "\\\\", "$", "$(echo pwned)", "`echo pwned`", "${V}", "$V", "a\nb", "\n", "\nEOF\n",
@@ -59,7 +59,7 @@ def _word_with_a_hole() -> st.SearchStrategy[str]:
 
 def _in_backticks(word: str) -> str:
     escaped = f"printf '%s.' {word}".replace("\\", "\\\\").replace("`", "\\`").replace("$", "\\$")
-    return f"\"$(x=`{escaped}`; printf '%s.' \"$x\")\""
+    return f'"$(x=`{escaped}`; printf \'%s.\' "$x")"'
 
 
 def _commands() -> st.SearchStrategy[str]:
@@ -69,16 +69,18 @@ def _commands() -> st.SearchStrategy[str]:
         word.map(lambda text: f"p one {text} two\n"),
         word.map(lambda text: f'x={text}; p "$x"\n'),
         word.map(lambda text: f'p {HOLE} {HOLE}x; {_in_backticks(text)[3:-21]}; p "$x"\n'),
-        st.just(f"p {HOLE}>file; p \"$(cat file)\"; p 1{HOLE}2>file; cat file; rm -f file\n"),
+        st.just(f'p {HOLE}>file; p "$(cat file)"; p 1{HOLE}2>file; cat file; rm -f file\n'),
         st.just(f"p one # {HOLE}\np two\n"),
-        st.just(f"if p {HOLE}; then p {HOLE}; else p no; fi; for x in {HOLE} z; do p \"$x\"; done\n"),
+        st.just(f'if p {HOLE}; then p {HOLE}; else p no; fi; for x in {HOLE} z; do p "$x"; done\n'),
         st.just(f"case {HOLE} in {HOLE}) p same;; *) p other;; esac\n"),
         st.just(f"(p {HOLE}) | cat; {{ p {HOLE}; }} && p {HOLE} || p no\n"),
         st.builds("cat <<EOF\nfirst\n{}{}{}\nlast\nEOF\np after\n".format, line, st.just(HOLE), line),
-        st.builds("cat <<-'E F' && p {}\n\tfirst\n\t{}{}x\n\tE F\np after\n".format, st.just(HOLE), line, st.just(HOLE)),
-        st.just(f"cat <<EOF\n$(p {HOLE})`p {HOLE}` \"{HOLE}\"\nEOF\n"),
+        st.builds(
+            "cat <<-'E F' && p {}\n\tfirst\n\t{}{}x\n\tE F\np after\n".format, st.just(HOLE), line, st.just(HOLE)
+        ),
+        st.just(f'cat <<EOF\n$(p {HOLE})`p {HOLE}` "{HOLE}"\nEOF\n'),
         st.just(f'p "$(cat <<EOF\n<{HOLE}>\nEOF\n)" {HOLE}\n'),
-        st.just(f"p ${{V#{HOLE}}} \"${{V}}\" ${{V%{HOLE}}} $((n + 1)){HOLE}\n"),
+        st.just(f'p ${{V#{HOLE}}} "${{V}}" ${{V%{HOLE}}} $((n + 1)){HOLE}\n'),
     )
 
 
@@ -116,3 +118,8 @@ def test_no_value_changes_the_words_around_it(shell, cases, tmp_path_factory):
     for case, expected, got in zip(kept, plain[1:-1], hostile[1:-1], strict=True):
         assert got == expected.replace(PLAIN.encode(), case[1].encode()), case
     assert hostile[-1] == b""
+
+
+def test_the_text_around_the_holes_stays_byte_for_byte():
+    command = "awk '{print $1}' a \x01 ${V} {a,b} \"$(x `y`)\" <<E\n\x01 $V\nE\n"
+    assert _filled(command, PLAIN) == command.replace(HOLE, PLAIN)
