@@ -112,7 +112,7 @@ def _step(pipeline: _Pipeline, name: str, node: Mapping[str, Any]) -> Findings:
     component = node.get("component", node.get("trial"))
     key = "component" if "component" in node else "trial"
     yield from _component(pipeline, (*path, key), component, node)
-    if str(node.get("type")).lower() == "sweep":
+    if str(node.get("type", "sweep" if "trial" in node else "")).lower() == "sweep":
         trial = _loaded(pipeline, component)
         command = mapping(trial.tree if isinstance(trial, Document) else component).get("command")
         yield from check_search(context, node, path, command)
