@@ -44,6 +44,7 @@ COOKIE = "MLCLI_RUN_COOKIE"
 LONGEST_SELECT_S = 1e6
 EXIT_RECORD_BYTES = 4096
 LEFTOVER_POLL_S = 0.02
+LINGER_S = 2.0
 KILL_PATIENCE_S = 5.0
 CLAIM_PATIENCE_S = 10.0
 LINUX = sys.platform.startswith("linux")
@@ -191,7 +192,10 @@ def boot_id() -> str:
     if not LINUX:
         return (_output(["/usr/sbin/sysctl", "-n", "kern.bootsessionuuid"]).strip() or "boot") + "@"
     boot = (_read("/proc/sys/kernel/random/boot_id") or b"").decode().strip()
-    namespace = os.readlink("/proc/self/ns/pid").strip("pid:[]")
+    try:
+        namespace = os.readlink("/proc/self/ns/pid").strip("pid:[]")
+    except OSError:  # a sandbox that has none
+        namespace = ""
     machine = (_read("/etc/machine-id") or b"").decode().strip() or os.uname().nodename
     return f"{boot}.{namespace}@{machine}"
 
@@ -305,15 +309,12 @@ class _Run:
         if not LINUX:
             table = parse_ps(_output(["ps", "-A", "-o", "pid=,pgid=,stat=,lstart="]))
             return [pid for pid, facts in table.items() if ours and facts[0] == leader]
-        user = os.geteuid()
         needle = f"{COOKIE}={self.cookie}".encode()
         pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]
-        return [pid for pid in pids if self._has(pid, needle, user, leader if ours else None)]
+        return [pid for pid in pids if self._has(pid, needle, leader if ours else None)]
 
-    def _has(self, pid: int, needle: bytes, user: int, leader: int | None) -> bool:
+    def _has(self, pid: int, needle: bytes, leader: int | None) -> bool:
         try:
-            if user not in (0, os.stat(f"/proc/{pid}").st_uid):
-                return False
             facts = _facts(pid)
             if facts is None or facts[2] < self.command["start_time"] or pid == os.getpid():
                 return False
@@ -322,6 +323,17 @@ class _Run:
             return needle in (_read(f"/proc/{pid}/environ") or b"").split(b"\0")
         except OSError:  # it has just ended, or is not ours to see
             return False
+
+    def linger(self) -> bool:
+        """Let what the command has left finish by itself, as the ``tee`` of ``exec > >(tee log)`` writes its last lines;
+        whether something is left even so.
+        """
+        deadline = time.monotonic() + LINGER_S
+        while self.processes():
+            if time.monotonic() > deadline:
+                return True
+            time.sleep(LEFTOVER_POLL_S)
+        return False
 
     def ask(self) -> list[int]:
         """TERM to every live process of the run, once; those that are there."""
@@ -419,6 +431,8 @@ def _fork_agent(folder: str, lock: int) -> str:
         try:
             os.close(reader)
             _become_agent(folder, lock, writer)
+        except BaseException:  # noqa: BLE001
+            sys.excepthook(*sys.exc_info())  # a defect of ours: into the agent's log
         finally:
             os._exit(1)
     os.close(writer)
@@ -432,13 +446,15 @@ def _become_agent(folder: str, lock: int, answer: int) -> NoReturn:
     null = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):
         os.dup2(null, stream)
+    path = os.path.join(folder, AGENT_LOG)
     try:
-        agent_log = os.open(os.path.join(folder, AGENT_LOG), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        os.dup2(agent_log, 2)
-        os.close(agent_log)
+        log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     except FileNotFoundError:  # no folder for it: not wanted
-        pass
+        log = null
+    os.dup2(log, 2)
     _carry(folder, lock, answer)
+    if log != null and os.fstat(log).st_size == 0:
+        _remove(path)
     os._exit(0)
 
 
@@ -479,7 +495,7 @@ def _carry(folder: str, lock: int, answer: int) -> None:
     run = _Run(command, launch["cookie"], held=True)
     cause, status = _watch(run, wake, launch["timeout_s"], launch["grace_s"])
     record = _exit_record(cause, status, started_at, "")
-    left, stubborn = run.end(launch["grace_s"])
+    left, stubborn = ([], []) if cause == "exit" and not run.linger() else run.end(launch["grace_s"])
     _finish(folder, reserved, dict(record, message=_message(folder, cause, status, left, stubborn)))
 
 
@@ -596,8 +612,8 @@ def _become_command(launch: dict[str, Any], log: int, held: int, report: int) ->
         environment = command_environment(dict(os.environ), launch["environment"], launch["cookie"])
         argv = command_argv(launch)
         os.execvpe(argv[0], argv, environment)
-    except OSError as failed:
-        os.write(report, f"{stage} {failed.errno or 0}".encode())
+    except (OSError, ValueError) as failed:
+        os.write(report, f"{stage} {getattr(failed, 'errno', None) or errno.EINVAL}".encode())
 
 
 def command_argv(launch: dict[str, Any]) -> list[str]:
@@ -635,6 +651,7 @@ def why_not_started(stage: str, number: int, launch: dict[str, Any]) -> str:
     if os.path.exists(program):
         missing = f"{program} cannot be run: the interpreter in its first line (#!) is not there"
     known = {
+        errno.EINVAL: "no program can be given a NUL character, or an environment variable with '=' in its name",
         errno.E2BIG: f"the command and its environment variables are longer than this system allows ({text})",
         errno.ENOENT: missing,
         errno.EACCES: f"{program}: permission denied (not an executable file, or in a folder that may not be read)",

@@ -171,7 +171,7 @@ class BackendContract:
         (code / "src" / "train.sh").write_text("echo trained > ../outputs/model; echo log > ../logs/log; pwd; ls ..")
         digest = job.snapshots.put(code).digest
         assert job.run("cd src && sh train.sh && rm train.sh", snapshot=digest).code == 0
-        where, *listed = job.log().decode().split()
+        where, *listed = job.log().decode().splitlines()
         assert where.endswith("/wd/src")
         assert listed == ["logs", "outputs", "src"]
         assert job.backend.read(job.handle, "wd/outputs/model") == b"trained\n"

@@ -121,6 +121,12 @@ def test_a_leftover_that_ignores_term_is_killed(run: RunFolder) -> None:
     assert run.processes() == []
 
 
+def test_what_finishes_by_itself_is_left_to_finish(run: RunFolder) -> None:
+    record = run.run("(sleep 0.3; echo last line) & exit 0")
+    assert (record["code"], record["message"]) == (0, "")
+    assert run.log() == b"last line\n"
+
+
 # output
 
 
@@ -185,6 +191,14 @@ def test_a_file_that_is_no_program(run: RunFolder) -> None:
     script.chmod(0o755)
     run.start(None, argv=[str(script)])
     assert "cannot be run" in run.ended()["message"]
+
+
+@pytest.mark.parametrize("variables", [{"A": "nul\0byte"}, {"A=B": "x"}, {"A": "\ud800"}])
+def test_an_environment_variable_that_cannot_be(run: RunFolder, variables: dict[str, str]) -> None:
+    run.start("true", variables=variables)
+    record = run.ended()
+    assert record["cause"] == "not_started"
+    assert "environment variable" in record["message"]
 
 
 def test_a_working_directory_that_is_not_there(run: RunFolder) -> None:

@@ -142,7 +142,7 @@ def test_it_runs_on_every_python(tmp_path: Path, version: str) -> None:
     again.start("sleep 1000")
     again.cancel()
     assert again.ended()["cause"] == "canceled"
-    assert (again.path / "system_logs" / "agent.log").read_text() == ""
+    assert list((again.path / "system_logs").iterdir()) == []
 
 
 def test_a_verb_that_fails_says_why(tmp_path: Path) -> None:
