@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -99,6 +100,8 @@ def _input(name: str, given: LiteralInput | DataInput, folder: Path, refusals: l
         target = place / _file_name(given.path)
         return InputPlan(name, "http", "fetch", given.path, str(target), given.mode, given.type)
     if Path(given.path).is_absolute():
+        if not os.path.lexists(given.path):
+            refusals.append(f"input {name!r}: there is no file or folder {given.path}")
         if copied:
             target = place / Path(given.path).name
             return InputPlan(name, "local", "copy", given.path, str(target), given.mode, given.type)
@@ -134,7 +137,7 @@ def _output(name: str, wanted: Output, folder: Path, notices: list[str]) -> Outp
 def _command(job: CommandJob, inputs: tuple[InputPlan, ...], outputs: tuple[OutputPlan, ...]) -> str:
     values = {f"inputs.{entry.name}": entry.value for entry in inputs}
     values |= {f"outputs.{entry.name}": entry.value for entry in outputs}
-    return interpolate(job.command, values, generation=job.generation)
+    return interpolate(job.command, values)
 
 
 def _variables(workspace: str, job: CommandJob, planned: Plan) -> Iterator[tuple[str, str]]:
