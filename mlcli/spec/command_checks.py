@@ -67,7 +67,7 @@ def input_checks(context: Context, tree: Mapping[str, Any], path: Path_) -> Find
         for name in mapping(tree.get(group)):
             if not _NAME.fullmatch(name):
                 message = f"'{name}' cannot be the name of an {group[:-1]}"
-                hint = "names are letters, digits and '_'"
+                hint = "names are letters, digits, '_', '-' and '.', and do not start with '-' or '.'"
                 yield context.document.diagnose((*path, group, name), "bad-name", message, hint=hint, key=True)
     for name, value in mapping(tree.get("inputs")).items():
         for below, text, want in _input_paths(value):
@@ -236,7 +236,7 @@ def _input_paths(value: Any) -> Iterator[tuple[Path_, str, str]]:
 def _asset_paths(asset: Mapping[str, Any]) -> Iterator[tuple[Path_, str, str]]:
     if isinstance(asset.get("local_path"), str):
         yield ("local_path",), asset["local_path"], "any"
-    for index, entry in enumerate(asset.get("paths") or ()):
+    for index, entry in enumerate(items(asset.get("paths"))):
         for key in ("file", "folder"):
             if isinstance(mapping(entry).get(key), str):
                 yield ("paths", index, key), entry[key], key
@@ -253,8 +253,10 @@ def exists(context: Context, path: Path_, text: str, want: str) -> Findings:
     thing = "file or folder" if want == "any" else want
     if is_file or is_folder:
         other = "a file" if is_file else "a folder"
-        message = f"'{text}' is {other}, and '{path[-1]}' names a {want}"
-        yield context.document.diagnose(path, "wrong-file-type", message)
+        message = f"'{text}' is {other}, and '{path[-1]}' names a {want} here"
+        right_type = f"write 'type: uri_{'file' if is_file else 'folder'}', or name another {want}"
+        hint = f"name the {want} that is meant" if path[-1] != "path" else right_type
+        yield context.document.diagnose(path, "wrong-file-type", message, hint=hint)
         return
     hint = f"looked for {target}; paths start at the folder of the job file"
     yield context.document.diagnose(path, "missing-file", f"there is no {thing} '{text}'", hint=hint)
@@ -279,6 +281,11 @@ def sees(look: Any, target: Path) -> bool:
 def mapping(value: Any) -> Mapping[str, Any]:
     """``value`` if it is a map, else an empty one."""
     return value if isinstance(value, dict) else {}
+
+
+def items(value: Any) -> list[Any]:
+    """``value`` if it is a list, else an empty one."""
+    return value if isinstance(value, list) else []
 
 
 def integer(value: Any) -> int | None:

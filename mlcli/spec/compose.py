@@ -105,7 +105,8 @@ class Composer:
         if kind == "AliasEvent":
             return self._alias(event, path)
         if len(path) > MAX_DEPTH:
-            self._fault(event, "nested-too-deep", f"values are nested more than {MAX_DEPTH} levels deep")
+            message = f"values are nested more than {MAX_DEPTH} levels deep"
+            self._fault(event, "nested-too-deep", message, "no job needs so many: is a bracket left open?")
             raise TooMuch
         if event.anchor:
             self._anchors[event.anchor] = None
@@ -125,19 +126,20 @@ class Composer:
         if target is not None:
             return target
         if name in self._anchors:
-            self._fault(event, "circular-alias", f"the alias '*{name}' stands inside the value that '&{name}' names",
-                        "a job file cannot contain itself: write the value out", path)  # fmt: skip
+            message = f"the alias '*{name}' stands inside the value that '&{name}' names"
+            self._fault(event, "circular-alias", message, "a job file cannot contain itself: write the value out", path)
         else:
-            self._fault(event, "unknown-anchor", f"there is no anchor '&{name}' above this alias",
-                        _nearest_anchor(name, self._anchors), path)  # fmt: skip
+            message = f"there is no anchor '&{name}' above this alias"
+            self._fault(event, "unknown-anchor", message, _nearest_anchor(name, self._anchors), path)
         return Node(None, Mark(*_position(event)))
 
     def _scalar(self, event: Any, path: Path_) -> Node:
         text: str = event.value
         mark = Mark(*_position(event), written=text if event.style is None else None)
-        if any(character == "\0" or "\ud800" <= character <= "\udfff" for character in text):
-            self._fault(event, "unprintable-character", "a NUL or half of a surrogate pair is escaped in this text",
-                        "no command, path or variable can hold it: take it out", path)  # fmt: skip
+        if _unfit(text):
+            message = "a NUL or half of a surrogate pair is escaped in this text"
+            hint = "no command, path or variable can hold it: take it out"
+            self._fault(event, "unprintable-character", message, hint, path)
             return Node("", mark)
         tag = _tag(event)
         if tag is None:
@@ -147,8 +149,8 @@ class Composer:
         return Node(plain_value(text) if tag not in {"str", "timestamp", ""} else text, mark)
 
     def _unsupported_tag(self, event: Any, path: Path_) -> None:
-        self._fault(event, "unsupported-tag", f"the YAML tag '{event.tag}' has no meaning in a job file",
-                    "take the tag out; plain values, lists and maps need none", path)  # fmt: skip
+        message = f"the YAML tag '{event.tag}' has no meaning in a job file"
+        self._fault(event, "unsupported-tag", message, "take the tag out; plain values, lists and maps need none", path)
 
     def _sequence(self, event: Any, path: Path_) -> Node:
         if _tag(event) not in {None, "seq", ""}:
@@ -190,21 +192,20 @@ class Composer:
 
     def _key(self, event: Any, path: Path_) -> str | None:
         kind = type(event).__name__
-        if kind == "ScalarEvent" and event.value and "\0" not in event.value:
+        if kind == "ScalarEvent" and event.value and not _unfit(event.value):
             if event.anchor:
                 self._anchors[event.anchor] = Node(event.value, Mark(*_position(event)))
             return str(event.value)
-        self._fault(event, "invalid-key", "a key must be a single word or text, not empty, a list, a map or an alias",
-                    None, path)  # fmt: skip
+        message = "a key must be a text: not empty, not a list, a map or an alias"
+        self._fault(event, "invalid-key", message, "write 'name: value'", path)
         if kind in {"SequenceStartEvent", "MappingStartEvent"}:
             self._node(event, path)
         return None
 
     def _add(self, node: Node, pair: _Pair, event: Any, path: Path_) -> None:
         if pair.key in node.value:
-            first = node.mark.keys[pair.key][0]
-            self._fault(event, "duplicate-key", f"the key '{pair.key}' is given twice; the first is on line {first}",
-                        "keep one of them", path)  # fmt: skip
+            message = f"the key '{pair.key}' is given twice; the first is on line {node.mark.keys[pair.key][0]}"
+            self._fault(event, "duplicate-key", message, "keep one of them", path)
             return
         _put(node, pair)
 
@@ -213,8 +214,8 @@ class Composer:
         if isinstance(child.value, list):
             sources = [Node(value, child.mark.children[index]) for index, value in enumerate(child.value)]
         if not all(isinstance(source.value, dict) for source in sources):
-            self._fault(event, "invalid-yaml", "'<<' takes a map, or a list of maps, to copy keys from",
-                        "give it an alias such as '*common'", path)  # fmt: skip
+            message = "'<<' takes a map, or a list of maps, to copy keys from"
+            self._fault(event, "invalid-yaml", message, "give it an alias such as '*common'", path)
             return []
         return [
             _Pair(key, source.mark.keys[key], Node(value, source.mark.children[key]))
@@ -225,8 +226,8 @@ class Composer:
     def _grow(self, node: Node, child: Node, event: Any) -> None:
         node.size += child.size
         if node.size > MAX_NODES:
-            self._fault(event, "file-too-large", f"the file holds more than {MAX_NODES:,} values once aliases are spelled out",
-                        "write fewer or smaller anchors")  # fmt: skip
+            message = f"the file holds more than {MAX_NODES:,} values once aliases are spelled out"
+            self._fault(event, "file-too-large", message, "write fewer or smaller anchors")
             raise TooMuch
 
 
@@ -253,6 +254,11 @@ def _integer(text: str) -> Any:
         return int(text[2:] if base != 10 else text, base)
     except ValueError:  # more digits than Python converts
         return text
+
+
+def _unfit(text: str) -> bool:
+    """Whether no command, path or variable can hold the text."""
+    return any(character == "\0" or "\ud800" <= character <= "\udfff" for character in text)
 
 
 def _put(node: Node, pair: _Pair) -> None:

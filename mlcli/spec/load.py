@@ -128,9 +128,9 @@ def load(text: str | bytes, file: str) -> Document:
     Raises InvalidSpecError with everything that is wrong with the YAML itself, in file order.
     """
     if len(text) > MAX_BYTES:
-        size = len(text) / 1e6
-        _refuse(file, [], [Fault(1, 1, "file-too-large", f"the file is {size:.1f} MB; a job file is at most 1 MB",
-                                 "keep data in files of its own and name them as inputs")])  # fmt: skip
+        message = f"the file is {len(text) / 1e6:.1f} MB; a job file is at most 1 MB"
+        hint = "keep data in files of its own and name them as inputs"
+        _refuse(file, [], [Fault(1, 1, "file-too-large", message, hint)])
     decoded = _decode(text, file)
     lines = _BREAK.split(decoded)
     _refuse(file, lines, _unprintable(decoded))
@@ -170,10 +170,10 @@ def _decode(text: str | bytes, file: str) -> str:
     try:
         return text.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        before = text[: error.start].decode("utf-8", "replace")
-        lines = _BREAK.split(before)
+        before = _BREAK.split(text[: error.start].decode("utf-8", "replace"))
         message = f"the byte 0x{text[error.start]:02x} is not UTF-8"
-        _refuse(file, lines, [Fault(len(lines), len(lines[-1]) + 1, "not-utf8", message, "save the file as UTF-8")])
+        fault = Fault(len(before), len(before[-1]) + 1, "not-utf8", message, "save the file as UTF-8")
+        _refuse(file, _BREAK.split(text.decode("utf-8", "replace")), [fault])
         raise
 
 

@@ -18,6 +18,7 @@ from mlcli.spec.command_checks import (
     body_checks,
     input_checks,
     integer,
+    items,
     mapping,
     names_of,
     number,
@@ -101,7 +102,7 @@ def _space(context: Context, space: Mapping[str, Any], path: Path_) -> Findings:
         low, high = number(parameter.get("min_value")), number(parameter.get("max_value"))
         if low is not None and high is not None and (low > high or (low == high and "log" not in kind)):
             message = f"'min_value' must be less than 'max_value', and {_plain(low)} is not less than {_plain(high)}"
-            hint = "in the log forms both are exponents" if "log" in kind else None
+            hint = "in the log forms both are exponents" if "log" in kind else "exchange the two"
             yield context.document.diagnose((*at, "min_value"), "empty-range", message, hint=hint)
         for key, least, inclusive in (("q", 0.0, False), ("sigma", 0.0, True), ("upper", 0.0, False)):
             value = number(parameter.get(key))
@@ -169,7 +170,7 @@ def _parameters(space: Mapping[str, Any], path: Path_) -> Iterator[tuple[Path_, 
         if not isinstance(parameter, dict):
             continue
         yield (*path, name), parameter
-        for index, value in enumerate(parameter.get("values") or ()):
+        for index, value in enumerate(items(parameter.get("values"))):
             if isinstance(value, dict):
                 yield from _parameters(value, (*path, name, "values", index))
 

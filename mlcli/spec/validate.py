@@ -117,8 +117,12 @@ def _unknown_keys(document: Document, kind: Kind, path: Path_, error: Any) -> It
 def _missing_key(document: Document, path: Path_, key: str, error: Any) -> Diagnostic:
     where = f" in '{path[-1]}'" if path else ""
     described = error.schema.get("properties", {}).get(key, {}).get("description")
-    hint = f"{key}: {described[0].lower()}{described[1:]}" if described else f"add '{key}: ...'"
+    hint = f"add '{key}: ...': {_first_sentence(described)}" if described else f"add '{key}: ...'"
     return document.diagnose(path, "missing-key", f"the key '{key}' is missing{where}", hint=hint, key=True)
+
+
+def _first_sentence(description: str) -> str:
+    return description.split(". ", maxsplit=1)[0].rstrip(".")
 
 
 def _foreign(document: Document, kind: Kind, path: Path_) -> Diagnostic | None:
