@@ -28,6 +28,7 @@ from urllib.parse import urlsplit
 
 from mlcli.domain.errors import InvalidSpecError, Severity
 from mlcli.domain.job import Generation
+from mlcli.spec.editing import Body, move_after, put_after, remove, rename, replace, replace_word
 from mlcli.spec.interpolate import rewrite
 
 if TYPE_CHECKING:
@@ -37,8 +38,6 @@ if TYPE_CHECKING:
     from mlcli.ports.files import FileReader
     from mlcli.spec.generation import Kind
     from mlcli.spec.load import Document, Path_
-
-Body = MutableMapping[str, Any]
 
 _READ_ONLY = ("id", "arm_id", "creation_context", "status", "log_files")
 _MODES = {"mount": "ro_mount"}
@@ -113,11 +112,20 @@ def upgrade_text(text: str, file: str, base: Path, reader: FileReader) -> str:
     yaml = YAML(typ="rt", pure=True)
     yaml.preserve_quotes = True
     yaml.width = 10_000
+    yaml.indent(**_indents(document.text))
     tree = yaml.load(document.text)
     _job(tree, kind.type, _Upgrading(kind.generation, _looker(base, reader), lambda *_: None))
     out = StringIO()
     yaml.dump(tree, out)
     return out.getvalue()
+
+
+def _indents(text: str) -> dict[str, int]:
+    """How far the file indents maps, and lists below their key, by its first of each."""
+    nested = re.search(r"^[\w$.-]+:[^\n]*\n(?:[ ]*(?:#[^\n]*)?\n)*([ ]+)[\w$.-]+:", text, re.MULTILINE)
+    listed = re.search(r"^([ ]*)[\w$.-]+:[^\n]*\n(?:[ ]*(?:#[^\n]*)?\n)*([ ]*)- ", text, re.MULTILINE)
+    offset = len(listed[2]) - len(listed[1]) if listed else 2
+    return {"mapping": len(nested[1]) if nested else 2, "sequence": offset + 2, "offset": offset}
 
 
 def _looker(base: Path | None, reader: FileReader | None) -> Callable[[str], bool | None]:
@@ -142,8 +150,8 @@ def _copied(value: Any) -> Any:
 
 def _job(body: Body, kind: str, state: _Upgrading) -> None:
     for key in _READ_ONLY:
-        body.pop(key, None)
-    _map_word(body, "type", _TYPES)
+        remove(body, key)
+    replace_word(body, "type", _TYPES)
     if kind == "command":
         _command_job(body, (), state)
     elif kind == "sweep":
@@ -160,14 +168,14 @@ def _command_job(body: Body, path: Path_, state: _Upgrading) -> None:
     _environment(body.get("environment"))
     _inputs(body, path, state)
     _outputs(body, state)
-    _map_word(body.get("identity"), "type", _IDENTITIES)
+    replace_word(body.get("identity"), "type", _IDENTITIES)
     if "interaction_endpoints" in body:
-        _rename(body, "interaction_endpoints", "services")
+        rename(body, "interaction_endpoints", "services")
     for service in _maps_in(body.get("services")):
         if "job_service_type" in service:
-            _rename(service, "job_service_type", "type")
+            rename(service, "job_service_type", "type")
     if "timeout" in body:
-        _rename(body, "timeout", "limits", {"timeout": body["timeout"]})
+        rename(body, "timeout", "limits", {"timeout": body["timeout"]})
     _command(body, _declared(body), state)
 
 
@@ -177,7 +185,7 @@ def _sweep_job(body: Body, state: _Upgrading) -> None:
         _compute(trial)
         for key in ("compute", "inputs", "outputs"):
             if key in trial and key not in body:
-                _put_after(body, "trial", key, trial.pop(key))
+                move_after(trial, key, body, "trial")
         trial_path: Path_ = ("trial",)
         declared = _declared(body)
         _inputs(body, trial_path if state.generation is Generation.G1 else (), state)
@@ -187,11 +195,11 @@ def _sweep_job(body: Body, state: _Upgrading) -> None:
         _environment(trial.get("environment"))
         _command(trial, declared, state)
     if "algorithm" in body:
-        _rename(body, "algorithm", "sampling_algorithm")
-    _map_word(body.get("identity"), "type", _IDENTITIES)
+        rename(body, "algorithm", "sampling_algorithm")
+    replace_word(body.get("identity"), "type", _IDENTITIES)
     policy = body.get("early_termination")
     if isinstance(policy, MutableMapping) and "policy_type" in policy:
-        _rename(policy, "policy_type", "type")
+        rename(policy, "policy_type", "type")
     _sweep_limits(body)
 
 
@@ -208,9 +216,9 @@ def _sweep_limits(body: Body) -> None:
             limits["timeout"] = value if number is None else number * old[key]
         else:
             limits[key] = value
-    _rename(body, found[0], "limits", limits)
+    rename(body, found[0], "limits", limits)
     for key in found[1:]:
-        _remove(body, key)
+        remove(body, key)
 
 
 # --- one rule for each key --------------------------------------------------------------------------------------------
@@ -221,9 +229,9 @@ def _code(body: Body) -> None:
     if isinstance(code, MutableMapping):
         code = next((code[key] for key in ("local_path", "code_uri", "path") if key in code), None)
         if code is not None:
-            body["code"] = code
+            replace(body, "code", code)
     if isinstance(code, str) and code.startswith("file:"):
-        body["code"] = code.removeprefix("file:")
+        replace(body, "code", code.removeprefix("file:"))
 
 
 def _compute(body: Body) -> None:
@@ -235,11 +243,11 @@ def _compute(body: Body) -> None:
     if "location" in compute:
         resources["locations"] = [compute["location"]]
     if resources:
-        _put_after(body, "compute", "resources", {**(body.get("resources") or {}), **resources})
+        put_after(body, "compute", "resources", {**(body.get("resources") or {}), **resources})
     if "target" in compute:
-        body["compute"] = compute["target"]
+        replace(body, "compute", compute["target"])
     else:
-        _remove(body, "compute")
+        remove(body, "compute")
 
 
 def _distribution(body: Body, path: Path_, state: _Upgrading) -> None:
@@ -252,14 +260,14 @@ def _distribution(body: Body, path: Path_, state: _Upgrading) -> None:
         message = f"process_count is the total over all nodes, and {total} does not divide by {nodes} nodes"
         state.refuse((*path, "distribution", "process_count"), message, "give process_count_per_instance instead")
         return
-    _rename(distribution, "process_count", "process_count_per_instance", total // nodes)
+    rename(distribution, "process_count", "process_count_per_instance", total // nodes)
 
 
 def _environment(environment: Any) -> None:
     if not isinstance(environment, MutableMapping):
         return
     for key in _READ_ONLY:
-        environment.pop(key, None)
+        remove(environment, key)
     docker = environment.get("docker")
     if isinstance(docker, MutableMapping):
         _docker(environment, docker)
@@ -270,16 +278,16 @@ def _environment(environment: Any) -> None:
     if isinstance(build, MutableMapping):
         for old in ("local_path", "context_uri"):
             if old in build:
-                _rename(build, old, "path")
+                rename(build, old, "path")
 
 
 def _docker(environment: Body, docker: Body) -> None:
     build = docker.get("build")
     dockerfile = build.get("dockerfile") if isinstance(build, MutableMapping) else None
     if isinstance(dockerfile, str):
-        _rename(environment, "docker", "build", _build(dockerfile))
+        rename(environment, "docker", "build", _build(dockerfile))
     elif "image" in docker:
-        _rename(environment, "docker", "image", docker["image"])
+        rename(environment, "docker", "image", docker["image"])
 
 
 def _build(dockerfile: str) -> dict[str, str]:
@@ -304,16 +312,16 @@ def _input(given: Body, path: Path_, state: _Upgrading) -> Any:
         return given["value"]
     source = next((key for key in ("file", "folder", "dataset", "data") if key in given), None)
     if source is None:
-        _map_word(given, "mode", _MODES)
+        replace_word(given, "mode", _MODES)
         return given
     asset = _asset(given[source], (*path, source), state)
     if asset is None:
         return given
     kind = {"file": "uri_file", "folder": "uri_folder"}.get(source, asset[0])
-    _rename(given, source, "type", kind)
-    _put_after(given, "type", "path", asset[1])
-    _map_word(given, "mode", _MODES)
-    _remove(given, "$schema")
+    rename(given, source, "type", kind)
+    put_after(given, "type", "path", asset[1])
+    replace_word(given, "mode", _MODES)
+    remove(given, "$schema")
     return given
 
 
@@ -374,15 +382,15 @@ def _outputs(body: Body, state: _Upgrading) -> None:
         data = output.get("data")
         if isinstance(data, MutableMapping):
             asset = _asset(data, (), state)
-            _rename(output, "data", "type", asset[0] if asset else "uri_folder")
+            rename(output, "data", "type", asset[0] if asset else "uri_folder")
             if asset:
-                _put_after(output, "type", "path", asset[1])
+                put_after(output, "type", "path", asset[1])
         for key in ("file", "folder"):
             if key in output:
                 location = output[key]
-                _rename(output, key, "type", f"uri_{key}")
-                _put_after(output, "type", "path", location)
-        _map_word(output, "mode", _OUTPUT_MODES)
+                rename(output, key, "type", f"uri_{key}")
+                put_after(output, "type", "path", location)
+        replace_word(output, "mode", _OUTPUT_MODES)
     _default_output(body)
 
 
@@ -397,9 +405,9 @@ def _default_output(body: Body) -> None:
     outputs = body.get("outputs")
     if isinstance(outputs, MutableMapping):
         outputs.setdefault("default", entry)
-        _remove(body, "output")
+        remove(body, "output")
     else:
-        _rename(body, "output", "outputs", {"default": entry})
+        rename(body, "output", "outputs", {"default": entry})
 
 
 def _declared(body: Mapping[str, Any]) -> frozenset[str]:
@@ -451,7 +459,7 @@ def _pipeline_job(body: Body, state: _Upgrading) -> None:
         if isinstance(jobs[name], MutableMapping):
             _step(jobs[name], ("jobs", name), shared, state)
         if name in state.steps and state.steps[name] not in jobs:
-            _rename(jobs, name, state.steps[name])
+            rename(jobs, name, state.steps[name])
 
 
 def _settings(body: Body) -> Any:
@@ -462,28 +470,28 @@ def _settings(body: Body) -> Any:
         shared = settings.get("environment")
         for old, new in (("datastore", "default_datastore"), ("compute", "default_compute")):
             if old in settings and new not in settings:
-                _rename(settings, old, new)
+                rename(settings, old, new)
         for key in ("environment", "code"):
-            _remove(settings, key)
+            remove(settings, key)
         if "compute" in body:
             settings.setdefault("default_compute", body["compute"])
-            _remove(body, "compute")
+            remove(body, "compute")
         if not settings:
-            _remove(body, "settings")
+            remove(body, "settings")
     elif "compute" in body:
-        _rename(body, "compute", "settings", {"default_compute": body["compute"]})
+        rename(body, "compute", "settings", {"default_compute": body["compute"]})
     return shared
 
 
 def _step(step: Body, path: Path_, shared: Any, state: _Upgrading) -> None:
-    _map_word(step, "type", _STEP_TYPES)
+    replace_word(step, "type", _STEP_TYPES)
     if "command" in step and "environment" not in step and shared is not None:
-        _put_after(step, "command", "environment", _copied(shared))
+        put_after(step, "command", "environment", _copied(shared))
     overrides = step.get("overrides")
     if isinstance(overrides, MutableMapping):
         for key in list(overrides):
-            _put_after(step, "overrides", key, overrides[key])
-        _remove(step, "overrides")
+            move_after(overrides, key, step, "overrides")
+        remove(step, "overrides")
     _command_job(step, path, state)
     component = step.get("component")
     if isinstance(component, MutableMapping):
@@ -500,9 +508,9 @@ def _step(step: Body, path: Path_, shared: Any, state: _Upgrading) -> None:
 def _component(component: Body, path: Path_, state: _Upgrading) -> None:
     for group in ("inputs", "outputs"):
         for port in _maps_in(component.get(group)):
-            _map_word(port, "type", {"path": "uri_folder"})
+            replace_word(port, "type", {"path": "uri_folder"})
     for key in _READ_ONLY:
-        component.pop(key, None)
+        remove(component, key)
     _code(component)
     _environment(component.get("environment"))
     _distribution(component, path, state)
@@ -523,7 +531,7 @@ def _binding(text: str, state: _Upgrading) -> str:
     return bound.sub(renamed, text)
 
 
-# --- editing a mapping in place ---------------------------------------------------------------------------------------
+# --- values ---------------------------------------------------------------------------------------------------------------
 
 
 def _maps_in(value: Any) -> list[Body]:
@@ -534,13 +542,6 @@ def _maps_in(value: Any) -> list[Body]:
     )
 
 
-def _map_word(body: Any, key: str, words: Mapping[str, str]) -> None:
-    if isinstance(body, MutableMapping):
-        word = body.get(key)
-        if isinstance(word, str) and word.lower() in words:
-            body[key] = words[word.lower()]
-
-
 def _integer(value: Any) -> int | None:
     if isinstance(value, bool):
         return None
@@ -548,40 +549,3 @@ def _integer(value: Any) -> int | None:
         return int(float(value)) if float(value).is_integer() else None
     except (TypeError, ValueError, OverflowError):
         return None
-
-
-def _rename(body: Body, old: str, new: str, value: Any = ...) -> None:
-    """Put ``new`` where ``old`` stood, with the old value or another one; comments at the old key stay."""
-    kept = body[old] if value is ... else value
-    _insert(body, list(body).index(old), new, kept, old)
-
-
-def _put_after(body: Body, anchor: str, key: str, value: Any) -> None:
-    """Put a key right behind another one (where it stands, when it is there)."""
-    if key in body:
-        body[key] = value
-    else:
-        _insert(body, list(body).index(anchor) + 1, key, value, None)
-
-
-def _insert(body: Body, position: int, key: str, value: Any, replaced: str | None) -> None:
-    if hasattr(body, "ca"):
-        _insert_with_comments(body, position, key, value, replaced)
-        return
-    items = [(name, item) for name, item in body.items() if name not in {replaced, key}]
-    items.insert(position, (key, value))
-    body.clear()
-    body.update(items)
-
-
-def _insert_with_comments(body: Any, position: int, key: str, value: Any, replaced: str | None) -> None:
-    comments = body.ca.items.pop(replaced, None)
-    if replaced is not None:
-        del body[replaced]
-    body.insert(position, key, value)
-    if comments is not None:
-        body.ca.items[key] = comments
-
-
-def _remove(body: Body, key: str) -> None:
-    body.pop(key, None)
