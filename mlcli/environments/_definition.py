@@ -13,7 +13,7 @@ from typing import Any
 from mlcli.domain.errors import UnsupportedError
 
 # what conda installs beside Python when a file names pip
-_PIP_AND_ITS_COMPANY = ("setuptools", "wheel")
+PIPS_COMPANY = ("setuptools", "wheel")
 _FILE_OPTIONS = ("-r", "--requirement", "-c", "--constraint")
 _PATH_OPTIONS = (*_FILE_OPTIONS, "-e", "--editable", "-f", "--find-links")
 # of no effect in an environment that is made from nothing
@@ -89,7 +89,7 @@ def definition(conda: Mapping[str, Any]) -> Definition:
         if name == "python":
             python = python_request(version, entry) or python
         elif name == "pip":
-            pip = [f"pip{requirement_version(version, entry)}", *_PIP_AND_ITS_COMPANY]
+            pip = [f"pip{requirement_version(version, entry)}", *PIPS_COMPANY]
         else:
             others.append(entry)
     if others:

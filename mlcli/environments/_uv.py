@@ -89,22 +89,13 @@ class Uv:
 
         Raises EnvironmentBuildError.
         """
-        self._run(
-            [
-                "venv",
-                "--no-project",
-                "--python",
-                _interpreter(self._wanted.python),
-                "--prompt",
-                "mlcli",
-                str(self._folder),
-            ]
-        )
+        interpreter = _interpreter(self._wanted.python)
+        self._run(["venv", "--no-project", "--python", interpreter, str(self._folder)], _searching(self._environment))
         python = str(self._folder / "bin" / "python")
         if self._wanted.lines:
             requirements = self._folder / "requirements.txt"
             _write_private(requirements, self._requirements())
-            self._run(["pip", "install", "--python", python, "--requirements", str(requirements)])
+            self._run(["pip", "install", "--python", python, "--requirements", str(requirements)], self._environment)
         return self._freeze(python)
 
     def _requirements(self) -> str:
@@ -128,7 +119,7 @@ class Uv:
             raise self._explained(answer.stderr.splitlines())
         return tuple(redacted(line) for line in answer.stdout.splitlines())
 
-    def _run(self, arguments: list[str]) -> None:
+    def _run(self, arguments: list[str], environment: Mapping[str, str]) -> None:
         lines: list[str] = []
         process = subprocess.Popen(
             [_uv(), *arguments, "--color", "never", "--no-progress"],
@@ -139,7 +130,7 @@ class Uv:
             encoding="utf-8",
             errors="replace",
             cwd=self._folder.parent,
-            env=self._environment,
+            env=dict(environment),
             pass_fds=(self._keep,),
         )
         try:
@@ -163,7 +154,7 @@ class Uv:
         message, hint = explain("\n".join(lines), self._wanted.python)
         details = tuple(lines[-_LAST_LINES:])
         if _NO_PYTHON.search("\n".join(lines)):
-            found = installed_pythons(self._environment)
+            found = installed_pythons(_searching(self._environment))
             details = (*details, "", "interpreters found on this machine:", *(f"  {one}" for one in found or ["none"]))
         return EnvironmentBuildError(message, hint=hint, details=details)
 
@@ -227,17 +218,20 @@ def _environment(wanted: Definition) -> dict[str, str]:
         environment["UV_INSECURE_HOST"] = " ".join(
             [*environment.get("UV_INSECURE_HOST", "").split(), *wanted.trusted_hosts]
         )
-    environment["PATH"] = os.pathsep.join([environment.get("PATH", os.defpath), *_interpreter_folders(environment)])
     return environment
 
 
-def _interpreter_folders(environment: Mapping[str, str]) -> list[str]:
-    """Where Pythons are that PATH does not show: beside the one that runs mlcli, and pyenv's."""
+def _searching(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment in which uv looks for an interpreter: first the one that runs mlcli, then PATH, then pyenv's,
+    which PATH does not show.
+    """
     pyenv = Path(environment.get("PYENV_ROOT") or Path.home() / ".pyenv")
     found = sorted(
         pyenv.glob("versions/3.*/bin"), key=lambda folder: [*map(int, re.findall(r"\d+", folder.parent.name))]
     )
-    return [str(Path(sys.executable).resolve().parent), *map(str, reversed(found))]
+    own = Path(sys.executable).resolve().parent
+    path = [str(own), environment.get("PATH", os.defpath), *map(str, reversed(found))]
+    return {**environment, "PATH": os.pathsep.join(path)}
 
 
 def _is_news(line: str) -> bool:

@@ -19,7 +19,7 @@ from typing import Any
 from mlcli.domain.errors import EnvironmentBuildError, StoreError
 from mlcli.domain.job import EnvironmentSpec
 from mlcli.domain.plan import EnvironmentPlan
-from mlcli.environments._definition import Definition, definition, fingerprint, redacted
+from mlcli.environments._definition import PIPS_COMPANY, Definition, definition, fingerprint, redacted
 from mlcli.ports.environments import Activation, EnvironmentBuilder
 
 _RECORD = "environment.json"
@@ -270,7 +270,7 @@ def _activation(place: Path, wanted: Definition, record: Mapping[str, Any]) -> A
 
 
 def _describe(wanted: Definition) -> str:
-    packages = [line for line in wanted.lines if not line.startswith("-")]
+    packages = [line for line in wanted.lines if not line.startswith("-") and line not in PIPS_COMPANY]
     named = ", ".join(redacted(line) for line in packages[:4]) + (
         f" and {len(packages) - 4} more" if len(packages) > 4 else ""
     )
