@@ -6,6 +6,7 @@ Entry points of the group ``mlcli.<room>`` add names; they never replace one tha
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,9 +38,13 @@ ROOMS: dict[str, dict[str, Entry]] = {
 }
 
 
-def names(room: str) -> list[str]:
-    """Every registered name of a room: ours first, then those that installed packages add."""
-    return [*ROOMS[room], *(name for name in _entry_points(room) if name not in ROOMS[room])]
+def names(room: str) -> Iterator[str]:
+    """Every registered name of a room: ours first, then those that installed packages add.
+
+    The packages are asked (50 ms) only when ours are used up.
+    """
+    yield from ROOMS[room]
+    yield from (name for name in _entry_points(room) if name not in ROOMS[room])
 
 
 def load(room: str, name: str) -> Any:
@@ -60,6 +65,6 @@ def load(room: str, name: str) -> Any:
 
 
 def _entry_points(room: str) -> dict[str, Entry]:
-    from importlib.metadata import entry_points  # 50 ms: only for names that are not ours
+    from importlib.metadata import entry_points
 
     return {point.name: Entry(point.value) for point in entry_points(group=f"mlcli.{room}")}

@@ -10,9 +10,8 @@ On disk, below ``MLCLI_HOME`` (default ``~/.mlcli``)::
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from functools import cached_property
 from pathlib import Path
@@ -39,7 +38,8 @@ class Workspace:
         self.root = home / "workspaces" / name
         self.settings = settings
         self._backends: dict[str, Backend] = {}
-        self._supervisors: list[subprocess.Popen[bytes]] = []
+        self._builders: dict[str, EnvironmentBuilder] = {}
+        self._supervisors: list[object] = []
 
     @cached_property
     def runs(self) -> RunStore:
@@ -87,17 +87,16 @@ class Workspace:
             hint="to run on this machine add: --set compute=local",
         )
 
-    @cached_property
-    def _builders(self) -> list[EnvironmentBuilder]:
-        return [registry.load("environments", name)(self.home) for name in registry.names("environments")]
-
-    def environment_builders(self) -> Sequence[EnvironmentBuilder]:
-        """Every registered builder."""
-        return self._builders
+    def environment_builders(self) -> Iterator[EnvironmentBuilder]:
+        """Every registered builder, made when it is come to."""
+        for name in registry.names("environments"):
+            if name not in self._builders:
+                self._builders[name] = registry.load("environments", name)(self.home)
+            yield self._builders[name]
 
     def environment_builder(self, spec: EnvironmentSpec) -> EnvironmentBuilder:
         """The first builder that accepts this environment. Raises UnsupportedError when none does."""
-        for builder in self._builders:
+        for builder in self.environment_builders():
             if builder.accepts(spec):
                 return builder
         raise UnsupportedError(
@@ -107,6 +106,8 @@ class Workspace:
 
     def supervise(self, run: str) -> None:
         """Start the detached supervisor of a run, in a session of its own; its output goes to the run's system logs."""
+        import subprocess
+
         log = self.runs.folder(run) / layout.SUPERVISOR_LOG
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as output:

@@ -56,7 +56,7 @@ class BatchBackend(Backend):
             _check_distribution(job.distribution, self.name)
         return tuple(_notices(job))
 
-    def submit(self, prepared: Prepared, snapshots: SnapshotStore) -> Submission:
+    def submit(self, prepared: Prepared, snapshots: SnapshotStore | None) -> Submission:
         """Lay out the run folder and start the agent in it. Each step is safe to do again after a kill at any point;
         once an agent has begun (or the run was cancelled before), nothing in the folder is touched again.
         """
@@ -65,7 +65,7 @@ class BatchBackend(Backend):
             self._lay_out(prepared, snapshots)
         return self._start(folder)
 
-    def _lay_out(self, prepared: Prepared, snapshots: SnapshotStore) -> None:
+    def _lay_out(self, prepared: Prepared, snapshots: SnapshotStore | None) -> None:
         plan = prepared.plan
         for folder in ("user_logs", "system_logs"):
             self._transport.make_folder(posixpath.join(plan.run_folder, folder))
@@ -92,7 +92,7 @@ class BatchBackend(Backend):
     def _agent(self) -> dict[str, str]:
         return {"python": self._transport.python(), "agent": self._transport.agent_folder()}
 
-    def _place_code(self, target: str, digest: str | None, snapshots: SnapshotStore) -> None:
+    def _place_code(self, target: str, digest: str | None, snapshots: SnapshotStore | None) -> None:
         """The working directory, a fresh copy of the snapshot: it gets its name when it is complete."""
         near = self._transport.local(target)
         if near is None:
@@ -100,7 +100,7 @@ class BatchBackend(Backend):
         elif not near.is_dir():
             _place_code_here(near, digest, snapshots)
 
-    def _place_code_there(self, target: str, digest: str | None, snapshots: SnapshotStore) -> None:
+    def _place_code_there(self, target: str, digest: str | None, snapshots: SnapshotStore | None) -> None:
         import tempfile
 
         if self._transport.run(["test", "-d", target]).code == 0:
@@ -108,7 +108,7 @@ class BatchBackend(Backend):
         partial = f"{target}.partial"
         self._command("rm", "-rf", partial)
         self._transport.make_folder(partial)
-        if digest is not None:
+        if digest is not None and snapshots is not None:
             with tempfile.TemporaryDirectory(prefix="mlcli-") as staging:
                 snapshots.materialise(digest, Path(staging))
                 self._transport.put(Path(staging), partial)
@@ -222,7 +222,7 @@ def launch_record(prepared: Prepared, kill_grace_s: float) -> dict[str, object]:
     }
 
 
-def _place_code_here(target: Path, digest: str | None, snapshots: SnapshotStore) -> None:
+def _place_code_here(target: Path, digest: str | None, snapshots: SnapshotStore | None) -> None:
     import shutil
 
     partial = target.with_name(f"{target.name}.partial")
@@ -230,7 +230,7 @@ def _place_code_here(target: Path, digest: str | None, snapshots: SnapshotStore)
         shutil.rmtree(partial)
     try:
         partial.mkdir(mode=0o700, parents=True)
-        if digest is not None:
+        if digest is not None and snapshots is not None:
             snapshots.materialise(digest, partial)
         partial.rename(target)
     except OSError as refused:

@@ -8,7 +8,6 @@ supervisor.
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import threading
 import time
@@ -111,6 +110,8 @@ def _link(source: Path, target: Path) -> None:
 
 def _copy(source: Path, target: Path) -> None:
     """Copy whole or not at all: the final name appears when everything is there."""
+    import shutil
+
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f".{target.name}.partial")
     if partial.is_dir():
@@ -126,7 +127,8 @@ def _copy(source: Path, target: Path) -> None:
 
 def _submit(services: Services, prepared: Prepared, lease: Lease) -> None:
     name = prepared.plan.run
-    answer = services.backend(prepared.plan.backend).submit(prepared, services.snapshots)
+    snapshots = services.snapshots if prepared.snapshot else None
+    answer = services.backend(prepared.plan.backend).submit(prepared, snapshots)
     if isinstance(answer, Rejected):
         services.runs.append(name, Event(Reason.SUBMIT_FAILED, time.time(), answer.message), lease)
         return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 
 _QUALITIES = [
     "able",
@@ -235,5 +235,12 @@ _TAIL = "0123456789abcdefghjkmnpqrstvwxyz"  # no letters that read like digits
 
 def generate() -> str:
     """A new name; the tail holds 40 random bits, so that names made at once on many machines do not meet."""
-    tail = "".join(secrets.choice(_TAIL) for _ in range(8))
-    return f"{secrets.choice(_QUALITIES)}_{secrets.choice(_THINGS)}_{tail}"
+    number = int.from_bytes(
+        os.urandom(16), "big"
+    )  # the random and secrets modules cost more than the rest of this file
+    parts = []
+    for _ in range(8):
+        number, letter = divmod(number, len(_TAIL))
+        parts.append(_TAIL[letter])
+    number, quality = divmod(number, len(_QUALITIES))
+    return f"{_QUALITIES[quality]}_{_THINGS[number % len(_THINGS)]}_{''.join(parts)}"

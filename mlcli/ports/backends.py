@@ -84,8 +84,11 @@ class Backend(ABC):
         """Refuse (UnsupportedError) what cannot be honoured; the notices for what is honoured differently. Pure."""
 
     @abstractmethod
-    def submit(self, prepared: Prepared, snapshots: SnapshotStore) -> Submission:
-        """Start or queue exactly this plan. Idempotent on the run's name: a second call finds the first one's job."""
+    def submit(self, prepared: Prepared, snapshots: SnapshotStore | None) -> Submission:
+        """Start or queue exactly this plan. Idempotent on the run's name: a second call finds the first one's job.
+
+        ``snapshots``: where ``prepared.snapshot`` is, None when there is none.
+        """
 
     @abstractmethod
     def observe(self, runs: Sequence[RunHandle]) -> Mapping[str, Observation]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -58,7 +58,7 @@ class Services(Protocol):
         """The builder that accepts this environment. Raises UnsupportedError when none does."""
         ...
 
-    def environment_builders(self) -> Sequence[EnvironmentBuilder]:
+    def environment_builders(self) -> Iterator[EnvironmentBuilder]:
         """All of them."""
         ...
 
