@@ -118,7 +118,7 @@ def _algorithm(context: Context, tree: Mapping[str, Any], space: Mapping[str, An
     at_space = (*path, "search_space")
     if name == "grid":
         for at, parameter in _parameters(space, at_space):
-            if _type(parameter) != "choice":
+            if _type(parameter) not in {"choice", ""}:
                 message = f"a grid goes over 'choice' only, and '{at[-1]}' is '{_type(parameter)}'"
                 hint = f"list its values in a choice, or use '{key}: random'"
                 yield context.document.diagnose((*at, "type"), "grid-needs-choice", message, hint=hint)
@@ -129,7 +129,7 @@ def _algorithm(context: Context, tree: Mapping[str, Any], space: Mapping[str, An
 def _bayesian(context: Context, tree: Mapping[str, Any], space: Mapping[str, Any], path: Path_) -> Findings:
     for at, parameter in _parameters(space, (*path, "search_space")):
         kind = _type(parameter)
-        if kind not in _BAYESIAN:
+        if kind and kind not in _BAYESIAN:
             message = f"bayesian sampling does not know '{kind}'"
             hint = "it knows choice, uniform and quniform; 'random' knows all"
             yield context.document.diagnose((*at, "type"), "bayesian-distribution", message, hint=hint)
@@ -176,7 +176,8 @@ def _parameters(space: Mapping[str, Any], path: Path_) -> Iterator[tuple[Path_, 
 
 
 def _type(parameter: Mapping[str, Any]) -> str:
-    return str(parameter.get("type")).lower()
+    """The distribution's name, empty when it has none (which the schema says)."""
+    return str(parameter.get("type") or "").lower()
 
 
 def _plain(value: float) -> str:

@@ -28,6 +28,7 @@ _PLAIN = {
     "boolean": "true or false",
     "null": "nothing",
 }
+_MISSPELT = 0.75  # "tyep" is this like "type"; what is less alike is another key
 _SECRET_WORDS = ("password", "secret", "token", "key", "credential")
 _WHEN = {
     Generation.G1: "as files of mid 2021 write it",
@@ -118,6 +119,13 @@ def _missing_key(document: Document, path: Path_, key: str, error: Any) -> Diagn
     where = f" in '{path[-1]}'" if path else ""
     described = error.schema.get("properties", {}).get(key, {}).get("description")
     hint = f"add '{key}: ...': {_first_sentence(described)}" if described else f"add '{key}: ...'"
+    unknown = [name for name in error.instance if name not in error.schema.get("properties", {})]
+    misspelt = difflib.get_close_matches(key, unknown, 1, _MISSPELT)
+    if misspelt:
+        hint = f"write '{key}' instead of '{misspelt[0]}'"
+        return document.diagnose(
+            (*path, misspelt[0]), "missing-key", f"the key '{key}' is missing{where}", hint=hint, key=True
+        )
     return document.diagnose(path, "missing-key", f"the key '{key}' is missing{where}", hint=hint, key=True)
 
 
