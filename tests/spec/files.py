@@ -1,21 +1,28 @@
-"""The file system as the pure ``spec`` room sees it, for tests."""
+"""A file system of a few files, for tests that need no disk."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
-CORPUS = Path(__file__).resolve().parents[3] / "shared" / "reference" / "corpus"
 
+class Files:
+    """A FileReader over a mapping of absolute paths to texts (bytes for what is not UTF-8); parents are folders."""
 
-class DiskReader:
-    """A FileReader over the real file system."""
+    def __init__(self, files: dict[str, str | bytes] | None = None) -> None:
+        self.files = {Path(name): text for name, text in (files or {}).items()}
 
     def read_text(self, path: Path) -> str:
-        return path.read_text(encoding="utf-8")
+        if path not in self.files:
+            raise FileNotFoundError(2, "No such file or directory", str(path))
+        text = self.files[path]
+        return text.decode() if isinstance(text, bytes) else text
 
     def is_file(self, path: Path) -> bool:
-        return os.path.isfile(path)
+        return path in self.files
 
     def is_dir(self, path: Path) -> bool:
-        return os.path.isdir(path)
+        return any(path in file.parents for file in self.files)
+
+
+BASE = Path("/job")
+CORPUS = Path(__file__).parents[2].parent / "shared" / "reference" / "corpus"
