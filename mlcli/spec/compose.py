@@ -144,7 +144,7 @@ class Composer:
         tag = _tag(event)
         if tag is None:
             return Node(plain_value(text) if event.style is None else text, mark)
-        if tag not in _SCALAR_TAGS:
+        if tag and tag not in _SCALAR_TAGS:
             self._unsupported_tag(event, path)
         return Node(plain_value(text) if tag not in {"str", "timestamp", ""} else text, mark)
 

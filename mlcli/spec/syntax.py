@@ -55,7 +55,12 @@ _WORDS: tuple[tuple[str, str, str], ...] = (
     ("directive", "a line that starts with '%' is a YAML directive, and this one is wrong", "quote or indent the line"),
     ("cannot start any token", "a value cannot start with this character", "put quotes around the value"),
 )
-_FROM_OPENING = ("while scanning a quoted scalar", "expected ',' or '}'", "expected ',' or ']'")
+_FROM_OPENING = (
+    "while scanning a quoted scalar",
+    "expected ',' or '}'",
+    "expected ',' or ']'",
+    "could not find expected ':'",
+)
 
 
 def explain(error: Any, lines: list[str]) -> list[Fault]:

@@ -121,11 +121,8 @@ def _missing_key(document: Document, path: Path_, key: str, error: Any) -> Diagn
     hint = f"add '{key}: ...': {_first_sentence(described)}" if described else f"add '{key}: ...'"
     unknown = [name for name in error.instance if name not in error.schema.get("properties", {})]
     misspelt = difflib.get_close_matches(key, unknown, 1, _MISSPELT)
-    if misspelt:
-        hint = f"write '{key}' instead of '{misspelt[0]}'"
-        return document.diagnose(
-            (*path, misspelt[0]), "missing-key", f"the key '{key}' is missing{where}", hint=hint, key=True
-        )
+    if misspelt and error.schema.get("additionalProperties") is not False:  # else the unknown key is told by itself
+        path, hint = (*path, misspelt[0]), f"write '{key}' instead of '{misspelt[0]}'"
     return document.diagnose(path, "missing-key", f"the key '{key}' is missing{where}", hint=hint, key=True)
 
 

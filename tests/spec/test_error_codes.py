@@ -14,7 +14,7 @@ import pytest
 from mlcli.domain.errors import Diagnostic, InvalidSpecError
 from mlcli.spec.jobs import check_file
 from mlcli.spec.report import format_diagnostics
-from tests.spec.files import DiskReader
+from tests.spec.disk import DiskReader
 
 ROOT = Path(__file__).resolve().parents[2]
 INVALID = ROOT / "tests" / "invalid"
