@@ -80,6 +80,7 @@ def _verdict(name: str, kind: Any, found: Sequence[Diagnostic], *, strict: bool)
     return {
         "file": name,
         "valid": not (found if strict else errors),
+        "noun": kind.noun if kind else None,
         "type": kind.type if kind else None,
         "generation": kind.generation.value if kind else None,
         "errors": [_plain(one) for one in errors],

@@ -1,4 +1,4 @@
-"""How a function becomes a command: its flags, the ones that every command has, examples in its help.
+"""How a function becomes a typer command: its flags, the ones that every command has, examples in its help.
 
 A command function takes a :class:`Session` and its own flags as keywords (annotated with a ``Flag`` of ``options``); its
 docstring is its help. It answers None or an exit code.
@@ -6,16 +6,19 @@ docstring is its help. It answers None or an exit code.
 
 from __future__ import annotations
 
-import argparse
+import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NoReturn, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
-from mlcli.cli import helptext
-from mlcli.cli.app import HELP, unknown_command
+import typer
+from typer.core import TyperCommand
+
+from mlcli.cli import app, helptext
+from mlcli.cli.failures import Interrupted, ReaderGone
 from mlcli.cli.options import COMMON, IGNORED, Flag
-from mlcli.cli.render import Console, write_text
+from mlcli.cli.render import Console
 from mlcli.domain.errors import UsageError
 
 if TYPE_CHECKING:
@@ -37,6 +40,28 @@ class Session:
         from mlcli.workspace import open_workspace
 
         return open_workspace(self.workspace_name)
+
+
+class _Typed(TyperCommand):
+    """A typer command with our help, our words for what is wrong, and az's way of giving several values to one flag."""
+
+    definition: Command
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """The flags, ``--help`` too."""
+        return app.as_typed(super().get_params(ctx))
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Repeat the flag for az's ``--set a=1 b=2``, then parse. Raises UsageError."""
+        flags = self.definition.all_flags.values()
+        try:
+            return super().parse_args(ctx, list(spread(args, flags)))
+        except app.TyperUsageError as error:
+            raise app.refusal(error, ctx, [name for flag in flags for name in flag.names]) from None
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """The help, the same with every release of typer."""
+        formatter.write(self.definition.help(ctx.command_path))
 
 
 @dataclass(frozen=True)
@@ -64,26 +89,18 @@ class Command:
         marks = {name: getattr(hint, "__metadata__", ()) for name, hint in hints.items()}
         return {name: mark for name, found in marks.items() for mark in found if isinstance(mark, Flag)}
 
-    @property
+    @cached_property
     def all_flags(self) -> Mapping[str, Flag]:
         """Its own, the ones that every command has, and those that are ignored."""
         return {**IGNORED, **self.ignored, **COMMON, **self.flags}
 
-    def run(self, arguments: list[str], path: str) -> int:
-        """Carry it out and answer the exit code."""
-        if any(argument in HELP for argument in _before_separator(arguments)):
-            write_text(self.help(path))
-            return 0
-        values = self._parsed(arguments, path)
-        common = {name: values.pop(name) for name in COMMON}
-        own = {name: value for name, value in values.items() if name in self.flags}
-        console = Console(
-            output=common["output"],
-            query=common["query"],
-            verbose=common["verbose"] or common["debug"],
-            quiet=common["only_show_errors"],
-        )
-        return self.function(Session(console, common["workspace_name"]), **own) or 0
+    def build(self, name: str) -> Any:
+        """The command object that typer runs."""
+        single = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings=dict(app.SETTINGS))
+        single.command(name, cls=_Typed)(self._flat())
+        built: Any = typer.main.get_command(single)
+        built.definition = self
+        return built
 
     def help(self, path: str) -> str:
         """The text of ``--help``."""
@@ -105,44 +122,95 @@ class Command:
         names = (f"{flag.metavar}..." if flag.many else f"{flag.metavar}" for flag in self.flags.values() if flag.named)
         return " ".join([path, *names, "[FLAGS]"])
 
-    def _parsed(self, arguments: list[str], path: str) -> dict[str, Any]:
-        """Every flag's value, by parameter name. Raises UsageError."""
-        known = self.all_flags
-        parser = _Parser(path, known)
-        given, loose = parser.parse_known_args(list(spread(arguments, known.values())))
-        defaults = self.function.__kwdefaults__ or {}
-        found = {name: value for name, value in vars(given).items() if name in known}
-        absent = {name: _absent(flag, defaults.get(name)) for name, flag in known.items() if name not in found}
-        return {**found, **absent, **self._named(found, loose, parser)}
+    def _flat(self) -> Callable[..., int | None]:
+        """The function as typer wants it: one flat list of parameters, no session."""
 
-    def _named(self, found: Mapping[str, Any], loose: list[str], parser: _Parser) -> dict[str, Any]:
-        """What the command is about, whether it was given by flag or stands alone. Raises UsageError."""
-        about = next(((name, flag) for name, flag in self.flags.items() if flag.named), None)
-        wrong = [word for word in loose if word.startswith("-") and word != "-"]
-        if wrong or (loose and about is None):
-            parser.refuse(wrong or loose)
-        if about is None:
-            return {}
-        name, flag = about
-        given = found.get(name, [])
-        values = [*map(flag.parse, loose), *(given if isinstance(given, list) else [given])]
-        return {name: _chosen(flag, list(dict.fromkeys(values)), parser)}
+        def flat(**typed: Any) -> int | None:
+            values = {name: self._value(name, flag, typed) for name, flag in self.all_flags.items()}
+            own = {name: values[name] for name in self.flags}
+            try:
+                return self.function(_session(values), **own)
+            except KeyboardInterrupt:
+                raise Interrupted("by Ctrl-C") from None
+            except BrokenPipeError as error:
+                raise ReaderGone from error
+
+        parameters = [
+            parameter
+            for name, flag in self.all_flags.items()
+            for parameter in _parameters(name, flag, hidden=self._is_ignored(name))
+        ]
+        flat.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        flat.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        return flat
+
+    def _is_ignored(self, name: str) -> bool:
+        return name not in self.flags and name not in COMMON
+
+    def _value(self, name: str, flag: Flag, typed: Mapping[str, Any]) -> Any:
+        """What the function gets for a flag, from the texts that were typed. Raises UsageError."""
+        given = typed[name]
+        if flag.metavar is None:
+            return bool(given)
+        if flag.named:
+            return _about(flag, [*_listed(typed[f"{name}_flag"]), *_listed(given)])
+        if flag.many:
+            return [flag.parse(text) for text in _listed(given)]
+        return (self.function.__kwdefaults__ or {}).get(name) if given is None else flag.parse(given)
 
 
-def _absent(flag: Flag, default: Any) -> Any:
-    if flag.metavar is None:
-        return False
-    return [] if flag.many else default
+def _parameters(name: str, flag: Flag, *, hidden: bool) -> Iterator[inspect.Parameter]:
+    """A flag in typer's words; two for what may be given by flag and by position."""
+    complete: Any = {} if flag.complete is None else {"autocompletion": _completer(flag)}
+    kind: Any = bool if flag.metavar is None else (list[str] | None) if flag.many else (str | None)
+    option: Any = typer.Option(
+        *flag.names, metavar=flag.metavar, help=flag.help, hidden=hidden, show_default=False, **complete
+    )
+    if flag.named:
+        argument: Any = typer.Argument(metavar=flag.metavar, help=flag.help, show_default=False, **complete)
+        yield _parameter(name, Annotated[list[str] | None, argument], None)
+        yield _parameter(f"{name}_flag", Annotated[kind, option], None)
+    else:
+        yield _parameter(name, Annotated[kind, option], False if kind is bool else None)
 
 
-def _chosen(flag: Flag, values: list[str], parser: _Parser) -> Any:
+def _parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def _completer(flag: Flag) -> Callable[[typer.Context, str], list[str]]:
+    def complete(ctx: typer.Context, incomplete: str) -> list[str]:
+        return flag.complete(incomplete, ctx.params.get("workspace_name")) if flag.complete else []
+
+    return complete
+
+
+def _listed(value: Any) -> list[str]:
+    if value is None:
+        return []
+    return [value] if isinstance(value, str) else list(value)
+
+
+def _about(flag: Flag, typed: Iterable[str]) -> Any:
+    """What the command is about, however it was given. Raises UsageError for none, or for two where one is meant."""
+    values = list(dict.fromkeys(flag.parse(text) for text in typed))
     if not values and flag.required:
-        raise UsageError(f"which {flag.named}? give {flag.names[0]} {flag.metavar}", hint=f"{parser.prog} --help")
+        raise UsageError(f"which {flag.named}? give {flag.names[0]} {flag.metavar}")
     if flag.many:
         return values
     if len(values) > 1:
-        parser.refuse(values[1:])
+        raise UsageError(f"unknown argument {values[1]!r}", hint=f"the {flag.named} is {values[0]!r} already")
     return values[0] if values else None
+
+
+def _session(values: Mapping[str, Any]) -> Session:
+    console = Console(
+        output=values["output"],
+        query=values["query"],
+        verbose=values["verbose"] or values["debug"],
+        quiet=values["only_show_errors"],
+    )
+    return Session(console, values["workspace_name"])
 
 
 @dataclass(frozen=True)
@@ -165,49 +233,19 @@ class Noun:
 
         return add
 
-    def run(self, arguments: list[str], path: str) -> int:
-        """Carry out the command that is typed; a noun alone says what there is to do with it."""
-        first = arguments[0] if arguments else HELP[0]
-        if first in HELP:
-            write_text(self.help(path))
-            return 0
-        if first not in self.commands:
-            raise unknown_command(path, first, self.commands)
-        return self.commands[first].run(arguments[1:], f"{path} {first}")
+    @property
+    def summaries(self) -> Mapping[str, str]:
+        """The line of each command in the help."""
+        return {name: command.summary for name, command in self.commands.items()}
+
+    def build(self, name: str) -> Any:
+        """The group object that typer runs."""
+        return app.group(name, self.summaries, lambda verb: self.commands[verb].build(verb), self.help)
 
     def help(self, path: str) -> str:
         """The text of ``--help``."""
-        lines = {name: command.summary for name, command in self.commands.items()}
-        return helptext.group(path, self.summary, lines, {"--help, -h": "Show this help; every command has its own."})
-
-
-class _Parser(argparse.ArgumentParser):
-    """argparse with our errors: it never prints and never exits."""
-
-    def __init__(self, path: str, flags: Mapping[str, Flag]) -> None:
-        super().__init__(prog=path, add_help=False, allow_abbrev=False, argument_default=argparse.SUPPRESS)
-        self._flags = flags
-        for name, flag in flags.items():
-            if flag.metavar is None:
-                self.add_argument(*flag.names, dest=name, action="store_true")
-            else:
-                action = "append" if flag.many else "store"
-                self.add_argument(*flag.names, dest=name, action=action, type=flag.parse, metavar=flag.metavar)
-
-    def error(self, message: str) -> NoReturn:
-        """Raise what argparse has found."""
-        raise UsageError(message.removeprefix("argument "), hint=f"{self.prog} --help")
-
-    def refuse(self, words: list[str]) -> NoReturn:
-        """Raise UsageError for words that mean nothing here, with the nearest flag."""
-        import difflib
-
-        typed = words[0].partition("=")[0]
-        names = [name for flag in self._flags.values() for name in flag.names if name.startswith("--")]
-        near = difflib.get_close_matches(typed, names, n=1) if typed.startswith("-") else []
-        what = "flag" if typed.startswith("-") else "argument"
-        raise UsageError(
-            f"unknown {what} {typed!r}", hint=f"did you mean {near[0]!r}?" if near else f"{self.prog} --help"
+        return helptext.group(
+            path, self.summary, self.summaries, {"--help, -h": "Show this help; every command has its own."}
         )
 
 
@@ -233,9 +271,3 @@ def spread(arguments: Iterable[str], flags: Iterable[Flag]) -> Iterator[str]:
         elif current is not None:
             yield current
         yield argument
-
-
-def _before_separator(arguments: list[str]) -> list[str]:
-    return arguments[: arguments.index("--")] if "--" in arguments else arguments
-
-# NOTE FROM THE LEAD: typer is FIXED by the project's charter; this argparse layer must go. Read tests/cli/test_framework.py, do that first, then delete this line.

@@ -22,6 +22,10 @@ class Interrupted(MlcliError):  # noqa: N818  (nothing went wrong)
     exit_code = INTERRUPTED
 
 
+class ReaderGone(Exception):  # noqa: N818  (no error of anybody's: ``mlcli job list | head``)
+    """Whoever read our standard output has closed it."""
+
+
 class Failed(MlcliError):  # noqa: N818  (the job did)
     """The command did what it was asked, and the job it was asked about failed: ``cause`` is told, ``code`` handed on."""
 
@@ -34,7 +38,7 @@ def report(error: BaseException, arguments: list[str]) -> int:
     """Tell the person what went wrong, and answer the exit code. A traceback is shown only with ``--debug``."""
     try:
         code = _report(error, arguments)
-    except BrokenPipeError:
+    except (BrokenPipeError, ReaderGone):
         code = READER_GONE
     if code == READER_GONE:
         _close_output()
@@ -44,7 +48,7 @@ def report(error: BaseException, arguments: list[str]) -> int:
 def _report(error: BaseException, arguments: list[str]) -> int:
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else int(error.code is not None)
-    if isinstance(error, BrokenPipeError):
+    if isinstance(error, (BrokenPipeError, ReaderGone)):
         return READER_GONE
     if isinstance(error, KeyboardInterrupt):
         error = Interrupted("by Ctrl-C")

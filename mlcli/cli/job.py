@@ -23,7 +23,7 @@ from mlcli.cli.options import (
     flag,
     flags,
 )
-from mlcli.domain.errors import MlcliError, UnsupportedError, UsageError
+from mlcli.domain.errors import MlcliError, UsageError
 from mlcli.domain.run import RunFilter
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def create(
     from mlcli.operations.plan import plan as make_plan
     from mlcli.operations.submit import submit
 
-    job = read(session, file, overrides=set_, name=name, check=not skip_validation)
+    job = read(session, file, overrides=set_, name=name, check=not skip_validation, submitting=not dry_run)
     plan = make_plan(session.services, job)
     if save_as is not None:
         save(job, plan.run, save_as)
@@ -99,14 +99,14 @@ def create(
 
 
 def _show_plan(session: Session, plan: Plan) -> None:
+    """The plan, and on standard error whatever would keep it from being submitted."""
     from dataclasses import asdict
 
     from mlcli.cli import views
 
     session.console.emit(asdict(plan), view=views.plan)
-    if plan.refusals:
-        first, *others = plan.refusals
-        raise UnsupportedError(f"this plan cannot be submitted: {first}", details=tuple(others))
+    for refusal in plan.refusals:
+        session.console.notice(f"cannot be submitted as it is: {refusal}")
 
 
 def _stream_to_end(session: Session, run: Run, *, hand_on_code: bool) -> None:
@@ -190,7 +190,8 @@ def init(
     from mlcli.cli import job_init, views
 
     wish = job_init.Wish(Path(script), file, command, environment, compute, tuple(input_), force)
-    session.console.emit(job_init.write_starter(session, wish), view=views.facts)
+    written = job_init.write_starter(session, wish)
+    session.console.emit(written, view=lambda shown: views.facts({**shown, "inputs": ", ".join(shown["inputs"])}))
 
 
 @NOUN.command(

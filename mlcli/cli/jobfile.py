@@ -80,13 +80,24 @@ def _in_folder(path: Path) -> str | None:
     return f"it holds {', '.join(inside[:5])}" if inside else None
 
 
-def read(session: Session, given: str, *, overrides: Sequence[str], name: str | None, check: bool) -> CommandJob:
+def read(
+    session: Session, given: str, *, overrides: Sequence[str], name: str | None, check: bool, submitting: bool
+) -> CommandJob:
     """The job of a file, its warnings shown. Raises InvalidSpecError with everything that is wrong with it."""
     from mlcli.operations.files import DiskFiles
     from mlcli.spec.jobs import read_job
 
     taken = source(given)
-    loaded = read_job(taken.text, taken.name, taken.base, DiskFiles(), overrides=overrides, name=name, check=check)
+    loaded = read_job(
+        taken.text,
+        taken.name,
+        taken.base,
+        DiskFiles(),
+        overrides=overrides,
+        name=name,
+        check=check,
+        submitting=submitting,
+    )
     show_diagnostics(session, loaded.warnings)
     return loaded.job
 

@@ -17,6 +17,11 @@ def main(arguments: list[str] | None = None) -> int:
         if given in (["--version"], ["-V"]):
             print(f"mlcli {__version__}", flush=True)  # noqa: T201  (render costs more than all else together)
             return 0
+        if given in (["--help"], ["-h"]):
+            from mlcli.cli.tree import root_help
+
+            print(root_help(), end="", flush=True)  # noqa: T201
+            return 0
         from mlcli.cli.app import run
 
         return run(given)

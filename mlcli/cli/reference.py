@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from mlcli.cli import helptext
-from mlcli.cli.app import NOUNS, PROGRAM, ROOT_FLAGS, SUMMARY, load
+from mlcli.cli.app import load
 from mlcli.cli.command import Command, Noun
 from mlcli.cli.render import write_text
+from mlcli.cli.tree import NOUNS, PROGRAM, root_help
 
 _INTRODUCTION = """# The command line
 
@@ -39,7 +39,7 @@ def commands() -> Iterator[tuple[str, Command | Noun]]:
 
 def markdown() -> str:
     """The whole page."""
-    texts = [(PROGRAM, helptext.group(PROGRAM, SUMMARY, NOUNS, ROOT_FLAGS))]
+    texts = [(PROGRAM, root_help())]
     texts += [(path, command.help(path)) for path, command in commands()]
     return "\n".join([_INTRODUCTION, *(f"## {path}\n\n```text\n{text}```\n" for path, text in texts)])
 

@@ -193,9 +193,8 @@ def _verdict(record: Record) -> Text:
             _text(record["file"]),
             f": {len(record['errors'])} errors, {len(record['warnings'])} warnings",
         )
-    return _line(
-        _text("✓ ", "green"), _text(record["file"]), f": a valid {record['type']} job ({record['generation']})"
-    )
+    what = " ".join(filter(None, (record["type"], record["noun"])))
+    return _line(_text("✓ ", "green"), _text(record["file"]), f": a valid {what} ({record['generation']})")
 
 
 def workspace(record: Record) -> RenderableType:

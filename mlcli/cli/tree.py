@@ -1,0 +1,29 @@
+"""The nouns of the command line, and what ``mlcli --help`` says of them: a table, so that help imports none of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+PROGRAM = "mlcli"
+SUMMARY = "One job file, any compute: run az ml job YAML of every generation on your own machines."
+NOUNS: Mapping[str, str] = {
+    "job": "Submit jobs, watch them, fetch what they made.",
+    "run": "The same jobs under the older names of these commands.",
+    "workspace": "The place where runs and snapshots are kept.",
+    "schema": "The JSON schemas of job files, for editors.",
+    "version": "Show which mlcli this is.",
+}
+ROOT_FLAGS: Mapping[str, str] = {
+    "--version, -V": "Show the version.",
+    "--install-completion": "Install shell completion of commands, flags and job names.",
+    "--show-completion": "Print it, to copy it or to change it.",
+    "--help, -h": "Show this help; every noun and every command has its own.",
+}
+HELP = ("--help", "-h")
+
+
+def root_help() -> str:
+    """The text of ``mlcli --help``."""
+    from mlcli.cli.helptext import group
+
+    return group(PROGRAM, SUMMARY, NOUNS, ROOT_FLAGS)
