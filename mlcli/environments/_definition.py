@@ -151,7 +151,7 @@ def requirement_version(version: str, entry: str) -> str:
 def _unwrapped(version: str) -> str:
     bracket = _BRACKET.fullmatch(version.strip())
     version = (bracket["version"] if bracket else version).strip()
-    return "" if version == "*" else version
+    return "" if version.lstrip("=") == "*" else version
 
 
 def _parse(entry: str) -> tuple[str, str]:
@@ -183,7 +183,10 @@ def _pip_section(entry: Mapping[str, Any]) -> Iterator[str]:
             f"the conda file's dependencies hold {', '.join(map(str, entry))!r}, where only 'pip' may stand",
             hint="write: - pip: [package, ...]",
         )
-    for item in entry["pip"] or ():
+    listed = entry["pip"]
+    if not isinstance(listed, (list, tuple, type(None))):
+        raise UnsupportedError(f"the conda file's 'pip' is {listed!r}, not a list", hint="write: - pip: [package, ...]")
+    for item in listed or ():
         for line in str(item).splitlines():
             stripped = re.sub(r"(^|\s)#.*", "", line).strip()
             if stripped and _option(stripped)[0] not in _DROPPED:

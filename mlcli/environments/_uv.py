@@ -59,6 +59,11 @@ _CAUSES: tuple[tuple[re.Pattern[str], str, str], ...] = (
         "check the network, the proxy and the index settings, then submit again",
     ),
     (
+        re.compile(r"Couldn't parse requirement[^\n]*\n\s*cause: ([^\n]+)\n\s*([^\n]+)\n\s*\^"),
+        "the conda file's pip line {1!r} cannot be read: {0}",
+        "write packages as pip does: name==1.2, name>=1,<2",
+    ),
+    (
         re.compile(r"Failed to build `([^`]+)`"),
         "the package {0!r} could not be built from its source",
         "read the build log, or ask for a version that has a wheel for this Python",
@@ -93,10 +98,16 @@ class Uv:
         self._run(["venv", "--no-project", "--python", interpreter, str(self._folder)], _searching(self._environment))
         python = str(self._folder / "bin" / "python")
         if self._wanted.lines:
-            requirements = self._folder / "requirements.txt"
-            _write_private(requirements, self._requirements())
-            self._run(["pip", "install", "--python", python, "--requirements", str(requirements)], self._environment)
+            self._install(python)
         return self._freeze(python)
+
+    def _install(self, python: str) -> None:
+        requirements = self._folder / "requirements.txt"
+        _write_private(requirements, self._requirements())
+        try:
+            self._run(["pip", "install", "--python", python, "--requirements", str(requirements)], self._environment)
+        finally:
+            requirements.unlink()  # its URLs may hold credentials
 
     def _requirements(self) -> str:
         """The definition's lines, below what pip's configuration adds and uv has no variable for."""
