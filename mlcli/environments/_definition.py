@@ -230,7 +230,8 @@ def _local_path(line: str) -> str | None:
             return None
     value = value.partition(";")[0].strip().removeprefix("file://").removeprefix("file:")
     value = re.sub(r"\[[^\]]*\]$", "", value)
-    return None if re.match(r"[a-z][a-z0-9+.-]+:", value, re.IGNORECASE) else value
+    # an address, or a variable that uv fills in when it installs
+    return None if re.match(r"[a-z][a-z0-9+.-]+:|\$\{", value, re.IGNORECASE) else value
 
 
 def _named_paths(lines: Iterable[str]) -> Iterator[str]:

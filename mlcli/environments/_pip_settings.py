@@ -57,7 +57,7 @@ def _files(environment: Mapping[str, str]) -> Iterator[Path]:
     own = environment.get("PIP_CONFIG_FILE")
     if own == os.devnull:
         return
-    home = Path(environment.get("HOME") or Path.home())
+    home = Path(environment.get("HOME") or os.path.expanduser("~"))  # noqa: PTH111  (never raises)
     for folder in (environment.get("XDG_CONFIG_DIRS") or "/etc/xdg").split(":"):
         yield Path(folder) / "pip" / "pip.conf"
     yield Path("/etc/pip.conf")

@@ -236,7 +236,7 @@ def _searching(environment: Mapping[str, str]) -> dict[str, str]:
     """The environment in which uv looks for an interpreter: first the one that runs mlcli, then PATH, then pyenv's,
     which PATH does not show.
     """
-    pyenv = Path(environment.get("PYENV_ROOT") or Path.home() / ".pyenv")
+    pyenv = Path(environment.get("PYENV_ROOT") or os.path.expanduser("~/.pyenv"))  # noqa: PTH111  (never raises)
     found = sorted(
         pyenv.glob("versions/3.*/bin"), key=lambda folder: [*map(int, re.findall(r"\d+", folder.parent.name))]
     )

@@ -149,6 +149,36 @@ def test_pips_configuration_is_heard(builder, wheels, tmp_path, monkeypatch):
     assert build(builder, EnvironmentSpec(conda={"dependencies": [{"pip": ["alpha"]}]})).resolved == ("alpha==2.0",)
 
 
+def test_variables_in_lines_are_filled_in_when_installing(builder, wheels, monkeypatch):
+    """So a token for an index need not stand in the file."""
+    monkeypatch.setenv("MY_WHEELS", str(wheels))
+    spec = EnvironmentSpec(conda={"dependencies": [{"pip": ["--no-index", "--find-links ${MY_WHEELS}", "alpha"]}]})
+    assert build(builder, spec).resolved == ("alpha==2.0",)
+
+
+def index(folder: Path, file: Path) -> str:
+    """A package index on disk that has this one wheel."""
+    page = folder / file.name.partition("-")[0] / "index.html"
+    page.parent.mkdir(parents=True)
+    page.write_text(f'<!DOCTYPE html><html><body><a href="{file.as_uri()}">{file.name}</a></body></html>')
+    return folder.as_uri()
+
+
+def test_the_best_version_of_all_indexes_is_taken_as_pip_does(builder, wheels, tmp_path):
+    main = index(tmp_path / "main", wheels / "alpha-2.0-py3-none-any.whl")
+    extra = index(tmp_path / "extra", wheels / "alpha-1.0-py3-none-any.whl")
+    conda = {"dependencies": [{"pip": [f"--index-url {main}", f"--extra-index-url {extra}", "alpha"]}]}
+    assert build(builder, EnvironmentSpec(conda=conda)).resolved == ("alpha==2.0",)
+
+
+def test_an_index_of_the_file_beats_pips_configuration(builder, wheels, tmp_path, monkeypatch):
+    monkeypatch.setenv("PIP_INDEX_URL", index(tmp_path / "other", wheels / "beta-1.0-py3-none-any.whl"))
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    own = index(tmp_path / "own", wheels / "alpha-1.0-py3-none-any.whl")
+    conda = {"dependencies": [{"pip": [f"--index-url {own}", "alpha"]}]}
+    assert build(builder, EnvironmentSpec(conda=conda)).resolved == ("alpha==1.0",)
+
+
 # --- what goes wrong ---------------------------------------------------------------------------------------------------
 
 
@@ -289,28 +319,35 @@ def test_a_vanished_base_interpreter_is_noticed(builder, local):
     assert run_inside(build(builder, local("beta")), ["python", "-c", "print(1)"]) == "1\n"
 
 
-def test_a_base_interpreter_that_was_updated_is_asked_once(builder, local, monkeypatch):
-    place = Path(build(builder, local("beta")).environment_variables["VIRTUAL_ENV"])
+def replaced(builder: VenvBuilder, spec: EnvironmentSpec) -> Path:
+    """The folder of a built environment, whose record says that the base interpreter was another file."""
+    place = Path(build(builder, spec).environment_variables["VIRTUAL_ENV"])
     record = json.loads((place / "environment.json").read_text())
     record["base"][1] += 1
     (place / "environment.json").write_text(json.dumps(record))
+    return place
+
+
+def test_a_base_interpreter_that_was_updated_is_asked_once(builder, local, monkeypatch):
+    replaced(builder, local("beta"))
     assert builder.plan(local("beta")).cached
     monkeypatch.setattr(subprocess, "run", None)
     assert builder.plan(local("beta")).cached
 
 
-def test_a_base_interpreter_that_became_another_is_noticed(builder, local, tmp_path):
-    place = Path(build(builder, local("beta")).environment_variables["VIRTUAL_ENV"])
-    other = tmp_path / "python"
-    other.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
-    other.chmod(0o755)
+def test_a_base_interpreter_of_another_minor_version_is_noticed(builder, local):
+    """Its packages stand in a folder that the new interpreter does not look into."""
+    place = replaced(builder, local("beta"))
     (place / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}").rename(place / "lib" / "python3.1")
+    assert not builder.plan(local("beta")).cached
+
+
+def test_a_base_interpreter_that_does_not_run_is_noticed(builder, local, tmp_path):
+    place = replaced(builder, local("beta"))
+    (tmp_path / "broken").write_text("#!/bin/sh\nexit 1\n")
+    (tmp_path / "broken").chmod(0o755)
     (place / "bin" / "python").unlink()
-    (place / "bin" / "python").symlink_to(other)
-    (place / "bin" / "python3").unlink(missing_ok=True)
-    record = json.loads((place / "environment.json").read_text())
-    assert record["base"]
-    other.write_text("#!/bin/sh\nexit 1\n")
+    (place / "bin" / "python").symlink_to(tmp_path / "broken")
     assert not builder.plan(local("beta")).cached
 
 
