@@ -110,9 +110,20 @@ def _unknown_keys(document: Document, kind: Kind, path: Path_, error: Any) -> It
         if foreign is not None:
             yield foreign
             continue
-        label = "keys allowed here"
-        hint = did_you_mean(key, [name for name in known if name not in error.instance], label=label)
+        hint = _unknown_key_hint(kind, path, key, [name for name in known if name not in error.instance])
         yield document.diagnose(below, "unknown-key", f"unknown key '{key}'", hint=hint, key=True)
+
+
+def _unknown_key_hint(kind: Kind, path: Path_, key: str, known: list[str]) -> str | None:
+    """The nearest name; else where in the file a key of just this name would stand; else what is allowed here."""
+    if nearest(key, known) is None:
+        top = resolved_schema(kind.schema or "").get("properties", {})
+        if path and key in top:
+            return f"'{key}' belongs at the top of the file, not in '{path[-1]}'"
+        for name, section in () if path else top.items():
+            if key in section.get("properties", {}):
+                return f"'{key}' belongs in '{name}'"
+    return did_you_mean(key, known, label="keys allowed here")
 
 
 def _missing_key(document: Document, path: Path_, key: str, error: Any) -> Diagnostic:
