@@ -71,7 +71,7 @@ def input_checks(context: Context, tree: Mapping[str, Any], path: Path_) -> Find
                 yield context.document.diagnose((*path, group, name), "bad-name", message, hint=hint, key=True)
     for name, value in mapping(tree.get("inputs")).items():
         for below, text, want in _input_paths(value):
-            yield from exists(context, (*path, "inputs", name, *below), text, want)
+            yield from exists(context, (*path, "inputs", name, *below), text, want, data=True)
 
 
 def _references(context: Context, body: Body) -> Findings:
@@ -242,8 +242,11 @@ def _asset_paths(asset: Mapping[str, Any]) -> Iterator[tuple[Path_, str, str]]:
                 yield ("paths", index, key), entry[key], key
 
 
-def exists(context: Context, path: Path_, text: str, want: str) -> Findings:
-    """A finding when ``text`` names something on this machine that is not there. ``want``: file, folder or any."""
+def exists(context: Context, path: Path_, text: str, want: str, *, data: bool = False) -> Findings:
+    """A finding when ``text`` names something on this machine that is not there. ``want``: file, folder or any.
+
+    ``data``: it is fetched or made before the job is submitted, often by another script; a warning until then.
+    """
     target = local_path(text, context.base)
     if target is None:
         return
@@ -259,7 +262,11 @@ def exists(context: Context, path: Path_, text: str, want: str) -> Findings:
         yield context.document.diagnose(path, "wrong-file-type", message, hint=hint)
         return
     hint = f"looked for {target}; paths start at the folder of the job file"
-    yield context.document.diagnose(path, "missing-file", f"there is no {thing} '{text}'", hint=hint)
+    message = f"there is no {thing} '{text}'"
+    if data:
+        yield context.document.diagnose(path, "missing-data", message, hint=hint, severity=Severity.WARNING)
+    else:
+        yield context.document.diagnose(path, "missing-file", message, hint=hint)
 
 
 def local_path(text: str, base: Path) -> Path | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from mlcli.domain.errors import Diagnostic, InvalidSpecError, Severity, UnsupportedError, UsageError
@@ -42,17 +42,21 @@ def read_job(
     overrides: Sequence[str] = (),
     name: str | None = None,
     check: bool = True,
+    submitting: bool = True,
 ) -> LoadedJob:
     """The command job of a file.
 
     ``file``: the name that errors show. ``base``: the absolute folder that relative paths start from. ``overrides``:
     ``a.b=value``. ``name``: replaces the file's own. ``check=False`` leaves out what the schema does not say
-    (``--skip-validation``). Raises InvalidSpecError with everything that is wrong, in file order; UsageError for a
+    (``--skip-validation``). ``submitting``: the job is about to run, so that missing data is an error, no more a warning.
+    Raises InvalidSpecError with everything that is wrong, in file order; UsageError for a
     ``name`` that cannot be one; UnsupportedError for a file that is valid and no command job.
     """
     if name is not None and _NAME.fullmatch(name) is None:
         raise UsageError(f"{name!r} cannot be the name of a job", hint=_NAME_RULE)
     document, kind, found = _examined(text, file, base, reader, overrides, check=check)
+    if submitting:
+        found = tuple(replace(one, severity=Severity.ERROR) if one.code == "missing-data" else one for one in found)
     errors, warnings = _parted(found)
     if errors:
         raise InvalidSpecError(found)
@@ -85,13 +89,14 @@ def check_file(
 def _examined(
     text: str | bytes, file: str, base: Path, reader: FileReader, overrides: Sequence[str], *, check: bool
 ) -> tuple[Document, Kind, tuple[Diagnostic, ...]]:
-    document = load(text, file)
+    document = load(text, file, keep_going=True)
+    faults = document.faults
     if overrides:
         from mlcli.spec.overrides import apply
 
         document = apply(document, overrides)
     kind = recognise(document.tree)
-    found = [*validate(document, kind), *_name(document, kind)]
+    found = [*faults, *validate(document, kind), *_name(document, kind)]
     if check:
         from mlcli.spec.checks import check as check_document
 

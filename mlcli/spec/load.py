@@ -33,13 +33,15 @@ _SECRET_KEY = re.compile(
 @dataclass(frozen=True, eq=False)
 class Document:
     """A job file as it was written: ``tree`` holds plain dicts (keys are text), lists and scalars; aliases share objects,
-    so the tree is never to be changed in place.
+    so the tree is never to be changed in place. ``faults``: what is wrong with the YAML and still leaves a tree to check
+    (keys that are given twice; the last one counts).
     """
 
     file: str
     text: str
     tree: Any
     marks: Mark
+    faults: tuple[Diagnostic, ...] = ()
 
     @cached_property
     def _lines(self) -> list[str]:
@@ -122,10 +124,11 @@ class Document:
         return parent.keys.get(last) if parent and isinstance(last, str) else None
 
 
-def load(text: str | bytes, file: str) -> Document:
+def load(text: str | bytes, file: str, *, keep_going: bool = False) -> Document:
     """Read one job file. ``file`` is the name that errors show.
 
-    Raises InvalidSpecError with everything that is wrong with the YAML itself, in file order.
+    Raises InvalidSpecError with everything that is wrong with the YAML itself, in file order. ``keep_going``: where a tree
+    can be read all the same, that is left in ``faults``, so that the rest of the file is checked in the same go.
     """
     if len(text) > MAX_BYTES:
         message = f"the file is {len(text) / 1e6:.1f} MB; a job file is at most 1 MB"
@@ -135,11 +138,13 @@ def load(text: str | bytes, file: str) -> Document:
     lines = _BREAK.split(decoded)
     _refuse(file, lines, _unprintable(decoded))
     root, faults = _compose(decoded, lines)
-    if not faults:
-        faults = _not_a_job(root)
-    _refuse(file, lines, faults)
+    survivable = keep_going and {fault.code for fault in faults} <= {"duplicate-key"}
+    if not faults or survivable:
+        faults = [*faults, *_not_a_job(root)]
+    if not survivable or root is None or not isinstance(root.value, dict):
+        _refuse(file, lines, faults)
     assert root is not None  # noqa: S101  (_not_a_job has refused it)
-    return Document(file, decoded, root.value, root.mark)
+    return Document(file, decoded, root.value, root.mark, _diagnostics(file, lines, faults))
 
 
 def json_path(path: Path_) -> str:
@@ -216,12 +221,15 @@ def _not_a_job(root: Node | None) -> list[Fault]:
 
 
 def _refuse(file: str, lines: list[str], faults: list[Fault]) -> None:
-    if not faults:
-        return
+    if faults:
+        raise InvalidSpecError(_diagnostics(file, lines, faults))
+
+
+def _diagnostics(file: str, lines: list[str], faults: list[Fault]) -> tuple[Diagnostic, ...]:
     found = []
     for fault in sorted(faults, key=lambda fault: (fault.line, fault.column)):
         line = lines[fault.line - 1] if fault.line <= len(lines) else None
         source = None if line is None else shown_line(line, secret="environment_variables" in fault.path)
         place = Place(file, fault.line, fault.column)
         found.append(Diagnostic(place, fault.code, fault.message, json_path(fault.path), fault.hint, source))
-    raise InvalidSpecError(tuple(found))
+    return tuple(found)

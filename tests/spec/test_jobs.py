@@ -67,9 +67,9 @@ def test_everything_wrong_is_told_at_once_in_file_order():
     assert found == sorted(found, key=lambda one: [int(number) for number in re.findall(r":(\d+)", one)[:2]])
     assert {one.rpartition(" ")[2] for one in found} >= {
         "unknown-key",
-        "missing-key",
         "unknown-reference",
         "missing-file",
+        "missing-data",
     }
 
 

@@ -1,0 +1,140 @@
+"""``job create --dry-run``: everything is decided, everything that stands in the way is told, nothing is sent."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Mlcli
+
+CORPUS = Path(__file__).parents[3] / "shared" / "reference" / "corpus"
+
+
+def plan_of(mlcli: Mlcli, job: Path, *more: str) -> dict:
+    done = mlcli("job", "create", "-f", job, "--dry-run", "-o", "json", *more)
+    assert done.code == 0, done.stderr
+    return done.json
+
+
+def write(folder: Path, text: str) -> Path:
+    job = folder / "job.yml"
+    job.write_text(text)
+    return job
+
+
+def test_values_stand_quoted_where_the_references_stood(mlcli: Mlcli, tmp_path: Path) -> None:
+    job = write(
+        tmp_path,
+        """
+command: echo ${{inputs.words}} "said ${{inputs.words}}" ${{inputs.count}} > ${{outputs.report}}/x.txt
+inputs: {words: two words, count: 3}
+outputs: {report: {type: uri_folder}}
+environment: current
+""",
+    )
+    plan = plan_of(mlcli, job, "--name", "quoted")
+    report = f"{plan['run_folder']}/named-outputs/report"
+    assert plan["command"] == f"echo 'two words' \"said two words\" 3 > {report}/x.txt"
+    assert plan["environment_variables"]["AZURE_ML_OUTPUT_report"] == report
+    assert plan["environment_variables"]["AZUREML_PARAMETER_count"] == "3"
+    assert plan["environment_variables"]["AZUREML_RUN_ID"] == "quoted"
+
+
+def test_data_is_found_by_its_mode(mlcli: Mlcli, tmp_path: Path) -> None:
+    (tmp_path / "data.csv").write_text("1\n")
+    job = write(
+        tmp_path,
+        """
+command: cat ${{inputs.mounted}} ${{inputs.copied}} ${{inputs.web}}
+inputs:
+  mounted: {type: uri_file, path: data.csv, mode: ro_mount}
+  copied: {type: uri_file, path: data.csv, mode: download}
+  web: {type: uri_file, path: "https://example.com/iris.csv?sig=secret"}
+environment: current
+""",
+    )
+    plan = plan_of(mlcli, job)
+    actions = {entry["name"]: entry["action"] for entry in plan["inputs"]}
+    assert actions == {"mounted": "path", "copied": "copy", "web": "fetch"}
+    folder = plan["run_folder"]
+    mounted = tmp_path / "data.csv"
+    assert plan["command"] == f"cat {mounted} {folder}/inputs/copied/data.csv {folder}/inputs/web/iris.csv"
+
+
+def test_a_plan_sends_nothing(mlcli: Mlcli, tmp_path: Path) -> None:
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "train.py").write_text("print('hi')\n")
+    plan = plan_of(mlcli, write(tmp_path, "command: python train.py\ncode: src\nenvironment: current\n"))
+    assert plan["code"] == {"folder": str(tmp_path / "src"), "files": 1, "size": 12}
+    assert mlcli("job", "list").json == []
+    assert not (mlcli.home / "workspaces" / "default" / "runs").exists()
+
+
+def test_everything_in_the_way_is_told_at_once_and_then_refused(mlcli: Mlcli, tmp_path: Path) -> None:
+    job = write(
+        tmp_path,
+        """
+command: echo ${{inputs.far}}
+inputs:
+  far: {type: uri_folder, path: "azureml:titanic:1"}
+environment: azureml:AzureML-minimal:1
+compute: azureml:cpu-cluster
+resources: {instance_count: 2}
+""",
+    )
+    refusals = plan_of(mlcli, job)["refusals"]
+    assert len(refusals) == 4
+    for word in ("cpu-cluster", "2", "titanic", "AzureML-minimal"):
+        assert any(word in refusal for refusal in refusals)
+    done = mlcli("job", "create", "-f", job)
+    assert done.code == 1
+    assert all(refusal.partition(":")[0] in done.stderr for refusal in refusals)
+    assert mlcli("job", "list").json == []
+
+
+@pytest.mark.parametrize("override", ["compute=local", "compute.target=local"])
+def test_an_azure_job_comes_home_with_one_flag(mlcli: Mlcli, tmp_path: Path, override: str) -> None:
+    job = write(
+        tmp_path, "command: echo hi\nenvironment: {docker: {image: python}}\ncompute: {target: azureml:cpu-cluster}\n"
+    )
+    plan = plan_of(mlcli, job, "--set", override)
+    assert (plan["compute"], plan["refusals"]) == ("local", [])
+    assert any("image" in notice for notice in plan["notices"])
+
+
+FAULTY = {
+    "2021-11-04/jobs/single-step/tensorflow/mnist-distributed/job.yml": "worker_count is given twice",
+    "2022-05-23/jobs/single-step/java/iris/job-template.yml": "its code folder is made by a script",
+    "now/jobs/single-step/java/iris/job-template.yml": "its code folder is made by a script",
+}
+
+
+def corpus_command_jobs() -> list[Path]:
+    found = []
+    for part in ("2021-06-18", "2021-08-18", "2021-11-04", "2022-05-23", "now"):
+        found += sorted((CORPUS / part).rglob("*job*.yml")) + sorted((CORPUS / part).rglob("hello-*.yml"))
+    return sorted(set(found))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not CORPUS.is_dir(), reason="the corpus of real job files is not here")
+def test_every_command_job_of_the_corpus_has_a_plan(mlcli: Mlcli) -> None:
+    from mlcli.domain.errors import UnsupportedError
+    from mlcli.operations.files import DiskFiles
+    from mlcli.operations.plan import plan
+    from mlcli.spec.jobs import read_job
+    from mlcli.workspace import open_workspace
+
+    workspace = open_workspace("corpus")
+    planned = 0
+    for file in corpus_command_jobs():
+        if str(file.relative_to(CORPUS)) in FAULTY:
+            continue
+        try:
+            loaded = read_job(file.read_bytes(), str(file), file.parent, DiskFiles(), submitting=False)
+        except UnsupportedError:
+            continue  # a sweep, a pipeline, an asset
+        made = plan(workspace, loaded.job)
+        planned += 1
+        for form in ("${{inputs.", "${{outputs.", "{inputs.", "$[["):
+            assert form not in made.command, f"{file}: {made.command}"
+    assert planned > 100
