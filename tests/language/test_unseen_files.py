@@ -1,0 +1,90 @@
+"""Job files in the manner of other people's repositories: templates, tutorials, generated ones. None is called wrong.
+
+They were written for these tests after what is found in public repositories; what they name exists nowhere, so that
+missing files are the only thing that may be said of them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mlcli.domain.errors import InvalidSpecError
+from mlcli.domain.job import Generation
+from mlcli.operations.files import DiskFiles
+from mlcli.spec.generation import recognise
+from mlcli.spec.jobs import check_file
+from mlcli.spec.load import load
+from mlcli.spec.upgrade import upgrade_text
+from mlcli.spec.validate import validate
+
+UNSEEN = sorted((Path(__file__).parent / "unseen").glob("*.y*ml"))
+MISSING = {"missing-file", "missing-data"}
+OLD = {"g1": Generation.G1, "g2": Generation.G2}
+
+
+def test_there_are_many() -> None:
+    assert len(UNSEEN) >= 20
+
+
+@pytest.mark.parametrize("path", UNSEEN, ids=lambda path: path.stem)
+def test_no_false_error(path: Path) -> None:
+    kind, found = check_file(path.read_bytes(), path.name, path.parent, DiskFiles())
+    assert [f"{one.place}: {one.message}" for one in found if one.code not in MISSING] == []
+    assert kind.generation is OLD.get(path.name[:2], Generation.G3)
+
+
+@pytest.mark.parametrize("path", UNSEEN, ids=lambda path: path.stem)
+def test_upgraded_it_is_a_file_of_today_without_errors(path: Path) -> None:
+    text = upgrade_text(path.read_bytes().decode(), path.name, path.parent, DiskFiles())
+    document = load(text, path.name)
+    kind = recognise(document.tree)
+    assert kind.generation is Generation.G3
+    assert validate(document, kind) == ()
+
+
+WRONG = {
+    "what the service refuses of a bayesian search": (
+        (
+            "type: sweep\nsampling_algorithm: bayesian\n"
+            "trial: {command: 'train ${{search_space.lr}}', environment: 'azureml:e:1'}\n"
+            "search_space: {lr: {type: loguniform, min_value: -7, max_value: -2}}\n"
+            "objective: {primary_metric: auc, goal: maximize}\nlimits: {max_total_trials: 40}\n"
+            "early_termination: {type: bandit, slack_factor: 0.1, evaluation_interval: 2}\n"
+        ),
+        ["bayesian-distribution", "bayesian-termination"],
+        "'random'",
+    ),
+    "a trial with a compute of its own": (
+        (
+            "type: sweep\nsampling_algorithm: random\n"
+            "trial: {command: 'train ${{search_space.lr}}', environment: 'azureml:e:1', compute: 'azureml:c'}\n"
+            "search_space: {lr: {type: uniform, min_value: 0, max_value: 1}}\n"
+            "objective: {primary_metric: auc, goal: maximize}\nlimits: {max_total_trials: 40}\n"
+        ),
+        ["unknown-key"],
+        "'compute' belongs at the top of the file",
+    ),
+    "a key in the wrong section": (
+        "command: echo\nenvironment: azureml:e:1\ninstance_count: 2\n",
+        ["unknown-key"],
+        "'instance_count' belongs in 'resources'",
+    ),
+    "shouted from a forum": (
+        "comand: echo\nenviroment: azureml:e:1\n",
+        ["unknown-key", "unknown-key"],
+        "did you mean 'command'?",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_common_mistakes_are_told_with_what_to_do(name: str, tmp_path: Path) -> None:
+    text, codes, words = WRONG[name]
+    try:
+        found = check_file(text, "job.yml", tmp_path, DiskFiles())[1]
+    except InvalidSpecError as error:
+        found = error.diagnostics
+    assert [one.code for one in found] == codes
+    assert any(words in (one.hint or "") for one in found)
