@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
 _CODE_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:|git@")
+_LONGEST_S = 1e15
 _COUNTS = frozenset({"process_count_per_instance", "worker_count", "parameter_server_count"})
 
 
@@ -60,6 +61,19 @@ class _Source:
             text = text.removeprefix(prefix)
         return os.path.normpath(self.base / text)
 
+    def integer(self, values: Mapping[str, Any], section: str, key: str) -> int | None:
+        """A whole number, which the schema lets stand as a text (``"2"``, ``"2.0"``) too, and in a pipeline's step as a
+        reference. Here a number it must be.
+        """
+        value = values.get(key)
+        if value is None:
+            return None
+        try:
+            return int(str(value).strip().partition(".")[0]) if isinstance(value, str) else int(value)
+        except (ValueError, OverflowError) as error:
+            message = f"'{key}' must be a number in a command job"
+            raise _fault(self, (section, key), "wrong-type", message, "write the number itself") from error
+
 
 def build(document: Document, normal: Mapping[str, Any], kind: Kind, base: Path, reader: FileReader) -> CommandJob:
     """The job that ``normal`` (of :func:`mlcli.spec.upgrade.upgrade`) describes. ``document``: the file as written, for
@@ -81,9 +95,9 @@ def build(document: Document, normal: Mapping[str, Any], kind: Kind, base: Path,
         inputs=_inputs(normal.get("inputs"), source),
         outputs={name: _output(value, source) for name, value in _mapping(normal.get("outputs")).items()},
         environment_variables=source.texts(normal.get("environment_variables"), ("environment_variables",)),
-        resources=_resources(_mapping(normal.get("resources"))),
-        distribution=_distribution(normal.get("distribution")),
-        timeout_s=_number(_mapping(normal.get("limits")).get("timeout")),
+        resources=_resources(_mapping(normal.get("resources")), source),
+        distribution=_distribution(normal.get("distribution"), source),
+        timeout_s=_seconds(_mapping(normal.get("limits")), source),
         tags=source.texts(normal.get("tags"), ("tags",)),
         properties=source.texts(normal.get("properties"), ("properties",)),
         document=normal,
@@ -143,23 +157,29 @@ def _mode(value: Any, default: str) -> str:
     return default if mode == "mount" else mode
 
 
-def _resources(value: Mapping[str, Any]) -> Resources:
+def _seconds(limits: Mapping[str, Any], source: _Source) -> float | None:
+    """A time limit; one of more seconds than a number holds is none."""
+    seconds = source.integer(limits, "limits", "timeout")
+    return None if seconds is None or seconds > _LONGEST_S else float(seconds)
+
+
+def _resources(value: Mapping[str, Any], source: _Source) -> Resources:
     arguments = value.get("docker_args")
     return Resources(
-        instance_count=_integer(value.get("instance_count")) or 1,
+        instance_count=source.integer(value, "resources", "instance_count") or 1,
         instance_type=_text(value.get("instance_type")),
         shm_size=_text(value.get("shm_size")),
         docker_args=shlex.join(map(str, arguments)) if isinstance(arguments, list) else _text(arguments),
         properties=_mapping(value.get("properties")),
         locations=tuple(str(location) for location in value.get("locations") or ()),
-        max_instance_count=_integer(value.get("max_instance_count")),
+        max_instance_count=source.integer(value, "resources", "max_instance_count"),
     )
 
 
-def _distribution(value: Any) -> Distribution | None:
+def _distribution(value: Any, source: _Source) -> Distribution | None:
     if not isinstance(value, Mapping):
         return None
-    counts = {key: _integer(value.get(key)) for key in _COUNTS}
+    counts = {key: source.integer(value, "distribution", key) for key in _COUNTS}
     settings = {key: item for key, item in value.items() if key not in _COUNTS | {"type"}}
     return Distribution(type=str(value.get("type", "")).lower(), settings=settings, **counts)
 
@@ -274,15 +294,3 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 
 def _text(value: Any) -> str | None:
     return None if value is None else str(value)
-
-
-def _number(value: Any) -> float | None:
-    try:
-        return None if value is None else float(value)
-    except (TypeError, ValueError):
-        return None
-
-
-def _integer(value: Any) -> int | None:
-    number = _number(value)
-    return None if number is None else int(number)

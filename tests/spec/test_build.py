@@ -230,3 +230,10 @@ def test_modes_are_read_in_any_case(mode, expected):
 def test_local_compute_and_none():
     assert job(f"{MINIMAL}compute: local\n").compute == "local"
     assert job(MINIMAL).compute is None
+
+
+def test_numbers_may_stand_as_texts_but_not_as_references():
+    assert job(f"{MINIMAL}resources: {{instance_count: '2.0'}}\nlimits: {{timeout: '60'}}\n").timeout_s == 60
+    text = f"{MINIMAL}inputs: {{n: 2}}\nresources: {{instance_count: '${{{{inputs.n}}}}'}}\n"
+    assert fault(text) == "job.yml:4:29: wrong-type: 'instance_count' must be a number in a command job"
+    assert job(f"{MINIMAL}limits: {{timeout: '{'9' * 400}'}}\n").timeout_s is None
