@@ -32,10 +32,11 @@ def create(mlcli: Mlcli, command: str, *flags: str, **extra: Any) -> str:
 
 
 def finished(mlcli: Mlcli, command: str, *flags: str, **extra: Any) -> str:
-    """The name of a new job that has ended."""
-    name = create(mlcli, command, *flags, **extra)
-    mlcli("job", "wait", name, "--timeout", "2m")
-    return name
+    """The name of a new job that has ended, as it may."""
+    file = job_file(mlcli.cwd, command, **extra)
+    done = mlcli("job", "create", "-f", file, *flags, "--stream", "--query", "name", "-o", "tsv")
+    assert done.stdout, done.stderr
+    return done.stdout.split()[-1]
 
 
 def held(folder: Path) -> tuple[str, Path]:
@@ -141,12 +142,17 @@ def test_a_dry_run_shows_the_plan_and_sends_nothing(mlcli):
     assert names(mlcli("job", "list")) == []
 
 
-def test_a_plan_that_cannot_be_carried_out_is_shown_and_refused(mlcli):
-    refused = mlcli("job", "create", "-f", job_file(mlcli.cwd, "true"), "--set", "compute=gpu-cluster", "--dry-run")
+def test_a_plan_that_cannot_be_carried_out_is_shown_with_what_keeps_it_and_never_sent(mlcli):
+    file = job_file(mlcli.cwd, "true")
+    shown = mlcli("job", "create", "-f", file, "--set", "compute=gpu-cluster", "--dry-run")
+    assert shown.code == 0
+    assert shown.json["compute"] == "gpu-cluster"
+    refused = mlcli("job", "create", "-f", file, "--set", "compute=gpu-cluster")
     assert refused.code == 1
-    assert refused.json["compute"] == "gpu-cluster"
-    assert "gpu-cluster" in refused.stderr
-    assert "--set compute=local" in refused.stderr
+    for answer in (shown, refused):
+        assert "gpu-cluster" in answer.stderr
+        assert "--set compute=local" in answer.stderr
+    assert names(mlcli("job", "list")) == []
 
 
 def test_the_scripts_of_az_work(mlcli):
@@ -375,8 +381,7 @@ def test_the_older_names_do_the_same(mlcli):
 
 
 def test_the_workspace_is_shown_and_its_index_rebuilt(mlcli):
-    create(mlcli, "true", "-n", "a", "-w", "team")
-    assert mlcli("job", "wait", "a", "-w", "team", "--timeout", "2m").code == 0
+    finished(mlcli, "true", "-n", "a", "-w", "team")
     shown = mlcli("workspace", "show", "-n", "team").json
     assert (shown["name"], shown["jobs"], shown["live_jobs"]) == ("team", 1, 0)
     assert mlcli("workspace", "show").json["jobs"] == 0
