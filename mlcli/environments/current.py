@@ -6,7 +6,6 @@ A job that asks for an image runs here too while it runs on the host, without th
 from __future__ import annotations
 
 import os
-import shlex
 import shutil
 import sys
 from collections.abc import Callable
@@ -69,6 +68,7 @@ class CurrentBuilder(EnvironmentBuilder):
     def _shim(self, python: str) -> Path:
         """A folder with a ``python`` that starts this one. A script, as a link would hide a virtual environment."""
         import hashlib
+        import shlex
 
         folder = self._shims / hashlib.sha256(python.encode()).hexdigest()[:16]
         script = folder / "python"

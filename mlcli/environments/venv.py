@@ -14,13 +14,15 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mlcli.domain.errors import EnvironmentBuildError, StoreError
 from mlcli.domain.job import EnvironmentSpec
 from mlcli.domain.plan import EnvironmentPlan
-from mlcli.environments._definition import PIPS_COMPANY, Definition, definition, fingerprint, redacted
 from mlcli.ports.environments import Activation, EnvironmentBuilder
+
+if TYPE_CHECKING:
+    from mlcli.environments._definition import Definition
 
 _RECORD = "environment.json"
 
@@ -50,6 +52,8 @@ class VenvBuilder(EnvironmentBuilder):
 
     def plan(self, spec: EnvironmentSpec) -> EnvironmentPlan:
         """Read the conda file, look for its environment. Starts no process when it is there."""
+        from mlcli.environments._definition import definition, fingerprint
+
         wanted = definition(spec.conda or {})
         key = fingerprint(wanted)
         return EnvironmentPlan(
@@ -58,6 +62,8 @@ class VenvBuilder(EnvironmentBuilder):
 
     def build(self, plan: EnvironmentPlan, log: Callable[[str], None]) -> Activation:
         """Make it once per fingerprint. Processes that come while it is made wait, and hear the same lines."""
+        from mlcli.environments._definition import definition, fingerprint
+
         wanted = definition(plan.spec.conda or {})
         key = fingerprint(wanted)  # again: a requirements file that the plan's lines name may be another by now
         place = self._folder / key
@@ -121,6 +127,8 @@ class VenvBuilder(EnvironmentBuilder):
             ) from refused
 
     def _make(self, wanted: Definition, key: str, log: Callable[[str], None], lock: int) -> Mapping[str, Any]:
+        from mlcli.environments._definition import redacted
+
         place, log_file, failed = (self._folder / name for name in (key, f"{key}.log", f"{key}.failed.json"))
         started = time.time()
         try:
@@ -270,6 +278,8 @@ def _activation(place: Path, wanted: Definition, record: Mapping[str, Any]) -> A
 
 
 def _describe(wanted: Definition) -> str:
+    from mlcli.environments._definition import PIPS_COMPANY, redacted
+
     packages = [line for line in wanted.lines if not line.startswith("-") and line not in PIPS_COMPANY]
     named = ", ".join(redacted(line) for line in packages[:4]) + (
         f" and {len(packages) - 4} more" if len(packages) > 4 else ""

@@ -418,10 +418,10 @@ def _certificates() -> ssl.SSLContext:
     """Httpx's authorities, the system's, and those that SSL_CERT_FILE or the variables of other tools name."""
     import httpx
 
-    context = httpx.create_ssl_context()
+    context = httpx.create_ssl_context()  # hears SSL_CERT_FILE
     context.load_default_certs()
-    for variable in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
-        file = os.environ.get(variable)
+    named = {os.environ.get(variable) for variable in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")}
+    for file in named - {None, os.environ.get("SSL_CERT_FILE")}:
         if file and Path(file).is_file():
             context.load_verify_locations(cafile=file)
     return context
