@@ -7,7 +7,10 @@ import hashlib
 import http.server
 import multiprocessing
 import os
+import shutil
+import ssl
 import stat
+import subprocess
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -382,6 +385,27 @@ def test_signatures_and_passwords_are_shown_to_nobody(tmp_path, server, behaviou
     for file in tmp_path.rglob("*"):
         assert SECRET not in str(file)
         assert not file.is_file() or SECRET.encode() not in file.read_bytes()
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
+@pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"])
+def test_certificates_are_checked_and_an_organisations_own_is_trusted_when_named(
+    tmp_path, server, monkeypatch, variable
+):
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    ask = "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1"
+    subprocess.run(["openssl", *ask.split(), "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    url = f"https://127.0.0.1:{server.server_port}/iris.csv"
+    for name in ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(TransportError, match="not trusted") as caught:
+        WebDownloads(tmp_path, tries=3).fetch(url, ignore)
+    assert not caught.value.transient
+    monkeypatch.setenv(variable, str(certificate))
+    assert WebDownloads(tmp_path, tries=1).fetch(url, ignore).read_bytes() == IRIS
 
 
 @pytest.mark.parametrize("bad", ["ftp://host/file", "http://[::1/file", "http://", "http://host:99999/x"])
