@@ -16,6 +16,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import Enum
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -111,7 +112,10 @@ class Reading:
 
 
 def read(text: str, holes: Sequence[tuple[int, int]]) -> Reading:
-    """Read a shell text whose stretches ``holes`` ((start, end) offsets, ascending, apart) are to be replaced."""
+    """Read a shell text whose stretches ``holes`` ((start, end) offsets, ascending, apart) are to be replaced.
+
+    Raises UnquotableError for a text that is nested too deeply to be read.
+    """
     items: list[Item] = []
     at = 0
     for number, (start, end) in enumerate(holes):
@@ -121,7 +125,10 @@ def read(text: str, holes: Sequence[tuple[int, int]]) -> Reading:
     items.extend(text[at:])
     spots: dict[int, Spot] = {}
     lines: list[Line] = []
-    _Reader(items, spots, lines).command(None)
+    try:
+        _Reader(items, spots, lines).command(None)
+    except RecursionError as error:
+        raise UnquotableError("the command's quotes and substitutions are nested too deeply") from error
     return Reading(tuple(spots[number] for number in range(len(holes))), tuple(lines))
 
 
@@ -397,7 +404,7 @@ class _Reader:
     def operator(self, words: _Words, parens: int) -> int:
         """One character that ends a word; answers how many parentheses are open."""
         item = self.peek()
-        if item == "(" and self.starts("((") and not words.text and self.closes_twice(2):
+        if item == "(" and self.starts("((") and not words.text and self.closes_twice():
             self.at += 2
             self.arithmetic("))")
             return parens
@@ -515,7 +522,7 @@ class _Reader:
         following = self.peek()
         if isinstance(following, Hole):
             self.hole(Setting.AFTER_DOLLAR)
-        elif self.starts("((") and self.closes_twice(2):
+        elif self.starts("((") and self.closes_twice():
             self.at += 2
             self.arithmetic("))")
         elif following == "(":
@@ -583,14 +590,21 @@ class _Reader:
             depth += _nesting(item)
             self.double_part(Setting.ARITHMETIC)
 
-    def closes_twice(self, ahead: int) -> bool:
-        """Whether the two parentheses just opened close together (``))``): arithmetic, not a subshell in a substitution."""
-        depth = 2
-        for at in range(self.at + ahead, len(self.items)):
-            depth += _nesting(self.items[at])
-            if depth == 1:
-                return at + 1 < len(self.items) and self.items[at + 1] == ")"
-        return False
+    def closes_twice(self) -> bool:
+        """Whether the two parentheses at hand close together (``))``): arithmetic, not a subshell in a substitution."""
+        inner = self.closing.get(self.at + 1)
+        return inner is not None and self.closing.get(self.at) == inner + 1
+
+    @cached_property
+    def closing(self) -> dict[int, int]:
+        """Where each parenthesis that opens is closed, quotes not looked at."""
+        found, opened = {}, []
+        for at, item in enumerate(self.items):
+            if item == "(":
+                opened.append(at)
+            elif item == ")" and opened:
+                found[opened.pop()] = at
+        return found
 
     def backtick(self, *, in_double: bool) -> None:
         """A backtick substitution: its text is read after one round of backslashes is taken off."""

@@ -201,3 +201,9 @@ def test_any_text_is_read_without_a_crash_and_rewriting_twice_changes_nothing(te
     assert rewrite(once, G3, {"inputs.x"}) == once
     with contextlib.suppress(MlcliError):
         interpolate(text, {"inputs.x": value}, generation=generation)
+
+
+@pytest.mark.parametrize("opener", ["$(", '"$(', "$((", "${a:-", "((("])
+def test_absurd_nesting_is_refused_or_read(opener):
+    with contextlib.suppress(MlcliError):
+        interpolate(opener * 5000 + "${{inputs.x}}", {"inputs.x": "a"})

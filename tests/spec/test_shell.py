@@ -98,7 +98,7 @@ def _run(shell: str, script: str, folder: str) -> list[bytes]:
 
 
 @settings(
-    max_examples=30, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck),
+    max_examples=20, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck),
     phases=[Phase.explicit, Phase.generate],
 )  # fmt: skip
 @pytest.mark.parametrize("shell", SHELLS)
