@@ -13,6 +13,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from mlcli import agent
 from mlcli.stores._files import free_name, remove_tree, sweep
 from mlcli.stores._sqlite import Database
 
@@ -56,7 +57,7 @@ class Objects:
         self._blobs = root / "blobs"
         self._new = self._blobs / ".new"
         self.database = Database(
-            root / "objects.sqlite", version=_VERSION, schema=_SCHEMA, fill=_new_generation, notices=notices
+            root / "objects.sqlite", version=_VERSION, schema=_SCHEMA, fill=_fill, notices=notices, sound=_is_sound
         )
 
     def generation(self) -> str:
@@ -69,17 +70,16 @@ class Objects:
         with self.database.read() as connection:
             return _has(connection, digest)
 
-    def add(self, objects: Sequence[tuple[bytes, bytes]]) -> Added:
-        """Add small objects (digest, data), all or none."""
+    def add(self, files: Sequence[tuple[bytes, bytes]], nodes: Sequence[tuple[bytes, bytes]]) -> Added:
+        """Add small objects (digest, data), all or none; what was new of the files."""
+        insert = "INSERT OR IGNORE INTO objects (digest, size, data) VALUES (?, ?, ?)"
         with self.database.write() as connection:
             last = connection.execute("SELECT coalesce(max(id), 0) FROM objects").fetchone()[0]
-            connection.executemany(
-                "INSERT OR IGNORE INTO objects (digest, size, data) VALUES (?, ?, ?)",
-                [(digest, len(data), data) for digest, data in objects],
-            )
+            connection.executemany(insert, [(digest, len(data), data) for digest, data in files])
             count, size = connection.execute(
                 "SELECT count(*), coalesce(sum(size), 0) FROM objects WHERE id > ?", (last,)
             ).fetchone()
+            connection.executemany(insert, [(digest, len(data), data) for digest, data in nodes])
         return Added(count, size)
 
     def add_file(self, source: int) -> tuple[bytes, int, Added]:
@@ -185,6 +185,22 @@ def _digest_of(text: str) -> bytes:
         return bytes.fromhex(text)
     except ValueError:
         return b""
+
+
+def _fill(connection: sqlite3.Connection) -> None:
+    _new_generation(connection)
+    connection.execute("INSERT INTO facts VALUES ('boot', ?)", (agent.boot_id(),))
+
+
+def _is_sound(connection: sqlite3.Connection) -> bool:
+    """Checked once after every start of the machine, for a power cut may have spoilt the file."""
+    boot = (agent.boot_id(),)
+    if connection.execute("SELECT value FROM facts WHERE name = 'boot'").fetchone() == boot:
+        return True
+    if connection.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
+        return False
+    connection.execute("UPDATE facts SET value = ? WHERE name = 'boot'", boot)
+    return True
 
 
 def _new_generation(connection: sqlite3.Connection) -> None:

@@ -1,7 +1,8 @@
 """What a code folder holds now: one walk with a stat of every file, and a memory of the last walk to compare it with.
 
-A folder's files are kept as one flat list (name, mode, size, mtime_ns, inode, ctime_ns, name, ...), because comparing two
-such lists is one operation of the interpreter: the walk of an unchanged tree costs little more than its stats.
+A folder's files are one flat list (name, mode, size, mtime_ns, inode, ctime_ns, name, ...), remembered as the bytes that
+marshal makes of it: comparing is then one operation of the interpreter, nothing needs to be decoded, and the walk of an
+unchanged tree costs little more than its stats.
 
 A file counts as unchanged when all of that is the same. A change within the clock's grain of a read could leave it the
 same, so what was changed that shortly before it was read is read again next time (git's "racily clean" entries).
@@ -10,6 +11,7 @@ same, so what was changed that shortly before it was read is read again next tim
 from __future__ import annotations
 
 import heapq
+import marshal
 import os
 import stat
 import time
@@ -43,19 +45,19 @@ class Remembered:
     """What the last walk and the last put knew of one folder, in values that marshal can write.
 
     ``above``: the key of the rules that held there before the folder's own, ``key``: with its own (empty: none).
-    ``facts``, ``folders``, ``odd``: its files, its folders, the names of links; without ``ignored``, the names left out.
-    ``followed``: facts of the files behind links that leave the folder. ``links``: name, text, name, text, ...
+    ``facts`` (packed), ``folders``, ``odd``: its files, its folders, the names of links; without ``ignored``, the names
+    left out. ``followed``: facts, packed, of files behind links that leave the folder. ``links``: name, text, name, ...
     ``digests``: 32 bytes for each file of ``facts``, then of ``followed``. ``node``: the folder's own digest; ``below``:
     those of its folders, in the order of ``folders`` and of the folders behind links.
     """
 
     above: str
     key: str
-    facts: Facts
+    facts: bytes
     folders: list[str]
     odd: list[str]
     ignored: list[str]
-    followed: Facts
+    followed: bytes
     links: list[str]
     digests: bytes
     node: bytes
@@ -155,7 +157,7 @@ class Scan:
             self._list(folder, _NEVER.union(known.ignored))
             folder.ignored, folder.key = known.ignored, known.key
             same_names = folder.folders == known.folders and folder.odd == known.odd
-            folder.same = same_names and folder.facts == known.facts
+            folder.same = same_names and pack(folder.facts) == known.facts
         else:
             known = None
             self._list(folder, _NEVER)
@@ -184,38 +186,24 @@ class Scan:
         folder.size += below.size
 
     def _list(self, folder: Folder, skip: frozenset[str]) -> None:
-        """One look at the folder's entries: the hot loop of every snapshot."""
+        """Look at the folder's entries, and set apart those that are neither files nor folders."""
         facts: Facts = []
-        folders: list[str] = []
-        add, extend = facts.append, facts.extend
+        folder.folders, folder.odd = [], []
         try:
-            with os.scandir(folder.path) as entries:
-                for entry in entries:
-                    name = entry.name
-                    if name in skip:
-                        continue
-                    if entry.is_dir(follow_symlinks=False):
-                        folders.append(name)
-                        continue
-                    try:
-                        found = facts_of(entry.stat(follow_symlinks=False))
-                    except FileNotFoundError:
-                        continue
-                    add(name)
-                    extend(found)
+            descriptor = os.open(folder.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                facts, folder.folders = _entries_of(descriptor, skip)
+            finally:
+                os.close(descriptor)
         except OSError as error:
             if not folder.name:
                 raise
             if not isinstance(error, FileNotFoundError):
                 self._problems.append(f"{folder.path}: {error.strerror}")
-        folder.facts, folder.folders = facts, folders
+        folder.facts = facts
         if any(mode >> 12 != _REGULAR for mode in set(facts[MODE::WIDTH])):
-            folder.odd = facts[NAME::WIDTH]
-            folder.facts = [fact for one in _rows(facts) if one[MODE] >> 12 == _REGULAR for fact in one]
-            regular = set(folder.facts[NAME::WIDTH])
-            folder.odd = [name for name in folder.odd if name not in regular]
-        else:
-            folder.odd = []
+            folder.odd = [row[NAME] for row in _rows(facts) if row[MODE] >> 12 != _REGULAR]
+            folder.facts = [fact for row in _rows(facts) if row[MODE] >> 12 == _REGULAR for fact in row]
 
     def _judge(self, folder: Folder, above: _InForce, known: Remembered | None) -> _InForce:
         """Leave out what the rules ignore. The verdicts of ``known`` hold where the rules are the same."""
@@ -228,7 +216,7 @@ class Scan:
         folder.ignored = [] if known is None else known.ignored
         if rules.rules is None:
             return rules
-        settled = frozenset() if known is None else {*known.facts[NAME::WIDTH], *known.folders, *known.odd}
+        settled = frozenset() if known is None else {*unpack(known.facts)[NAME::WIDTH], *known.folders, *known.odd}
         base = self._base(folder)
         files = {name for name in (*folder.facts[NAME::WIDTH], *folder.odd) if name not in settled}
         out = {name for name in files if rules.rules.ignores(base + os.fsencode(name), is_folder=False)}
@@ -289,7 +277,7 @@ class Scan:
                 self._problems.append(f"{path}: leads to {target}, which is not a file")
         known = folder.remembered
         if folder.same and known is not None:
-            folder.same = folder.followed == known.followed and folder.links == known.links
+            folder.same = pack(folder.followed) == known.followed and folder.links == known.links
         return behind
 
     def _link_text(self, folder: Folder, name: str, target: str) -> str | None:
@@ -315,6 +303,31 @@ class Scan:
             folder.biggest = heapq.nlargest(BIGGEST, zip(facts[SIZE::WIDTH], facts[NAME::WIDTH], strict=True))
 
 
+def _entries_of(descriptor: int, skip: frozenset[str]) -> tuple[Facts, list[str]]:
+    """The facts of everything in an open folder but folders, and those folders' names: the hot loop of every snapshot.
+
+    By descriptor, for then the kernel need not find the folder again for each of its files.
+    """
+    facts: Facts = []
+    folders: list[str] = []
+    add, extend = facts.append, facts.extend
+    with os.scandir(descriptor) as entries:
+        for entry in entries:
+            name = entry.name
+            if name in skip:
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                folders.append(name)
+                continue
+            try:
+                found = facts_of(entry.stat(follow_symlinks=False))
+            except FileNotFoundError:
+                continue
+            add(name)
+            extend(found)
+    return facts, folders
+
+
 def unfit(root: str, problems: list[str]) -> SnapshotError:
     """The error that tells every path that keeps a folder from being snapshot."""
     shown = problems[:20]
@@ -332,16 +345,27 @@ def biggest_of(tree: Folder, count: int = BIGGEST) -> tuple[tuple[str, int], ...
     return tuple((path, size) for size, path in heapq.nlargest(count, sizes))
 
 
-def safe_facts(facts: Facts, scanned_ns: int) -> Facts:
-    """The facts to remember: those of a file changed within the clock's grain are made to look changed next time."""
+def pack(facts: Facts) -> bytes:
+    """The facts as bytes that are the same when the facts are (marshal's version 2 knows no references)."""
+    return marshal.dumps(facts, 2)
+
+
+def unpack(data: bytes) -> Facts:
+    """The facts that were packed."""
+    facts: Facts = marshal.loads(data)  # noqa: S302  (checked where it was read)
+    return facts
+
+
+def to_remember(facts: Facts, scanned_ns: int) -> bytes:
+    """The facts, packed; those of a file changed within the clock's grain are made to look changed next time."""
     newest = max(facts[CTIME::WIDTH], default=0)
     if newest < scanned_ns - _COARSE_GRAIN_NS:
-        return facts
+        return pack(facts)
     checked: Facts = []
     for row in _rows(facts):
         grain = _COARSE_GRAIN_NS if row[CTIME] % 1_000_000 == 0 else _GRAIN_NS
         checked += row if row[CTIME] < scanned_ns - grain else [*row[:CTIME], -1]
-    return checked
+    return pack(checked)
 
 
 def rows_by_name(facts: Facts) -> dict[str, tuple[int, Facts]]:

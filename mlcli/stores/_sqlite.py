@@ -4,6 +4,10 @@ A database is opened by each process for itself when first needed. Its file is m
 renamed, under a file lock, so that of many processes that start at once one builds it and the others find it built.
 WAL is set once, when the file is made; on a network file system, whose shared memory WAL cannot use, the journal is the
 classic one (https://www.sqlite.org/wal.html, "all processes must be on the same host").
+
+On a local disk nothing is synced: what a killed process wrote is safe with the kernel, and what a power cut can spoil is
+found out by each store at the first opening after the machine's restart, and made again. A sync for every command would
+cost more than the rest of it together when the disk is busy.
 """
 
 from __future__ import annotations
@@ -117,18 +121,27 @@ def _is_ruined(error: Exception) -> bool:
 class Database:
     """One SQLite file. ``fill`` puts into a new one what it must hold before anybody sees it.
 
-    A file that is missing, of another ``version`` or ruined is built anew; a ruined one is kept beside it under another
-    name, and a sentence about it added to ``notices``. Where nothing can be written it is opened for reading only.
+    A file that is missing, of another ``version`` or ruined (or not ``sound``, asked at every opening) is built anew; a
+    ruined one is kept beside it under another name, and a sentence about it added to ``notices``. Where nothing can be
+    written it is opened for reading only.
     """
 
     def __init__(
-        self, path: Path, *, version: int, schema: str, fill: Callable[[sqlite3.Connection], object], notices: list[str]
+        self,
+        path: Path,
+        *,
+        version: int,
+        schema: str,
+        fill: Callable[[sqlite3.Connection], object],
+        notices: list[str],
+        sound: Callable[[sqlite3.Connection], bool] = lambda _: True,
     ) -> None:
         self._path = path
         self._version = version
         self._schema = schema
         self._fill = fill
         self._notices = notices
+        self._sound = sound
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
         self._finalizer: weakref.finalize[..., Database] | None = None
@@ -226,8 +239,9 @@ class Database:
             return None
         connection = _connect(self._path, "rw")
         try:
-            if connection.execute("PRAGMA user_version").fetchone()[0] == self._version:
-                connection.execute("PRAGMA synchronous=NORMAL")
+            if connection.execute("PRAGMA user_version").fetchone()[0] == self._version and self._sound(connection):
+                local = connection.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
+                connection.execute(f"PRAGMA synchronous={'OFF' if local else 'NORMAL'}")
                 return connection
         except sqlite3.DatabaseError as error:
             connection.close()

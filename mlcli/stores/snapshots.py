@@ -32,8 +32,9 @@ from mlcli.stores._scan import (
     biggest_of,
     facts_of,
     rows_by_name,
-    safe_facts,
+    to_remember,
     unfit,
+    unpack,
 )
 from mlcli.stores._sqlite import is_full, store_errors
 
@@ -189,7 +190,7 @@ class ContentStore(SnapshotStore):
         if not self._note_use(digest, generation):
             return None
         if storing.changed:
-            remember(self._memory(folder), generation, storing.memory)
+            remember(self._memory(folder), generation, storing.memory, storing.changed)
         return StoredSnapshot(digest.hex(), _summary(tree), storing.new.count, storing.new.size)
 
     def _note_use(self, digest: bytes, generation: str) -> bool:
@@ -226,17 +227,15 @@ class _Storing:
         self._nodes: list[tuple[bytes, bytes]] = []
         self._batch_bytes = 0
         self.memory: dict[str, Remembered] = {}
-        self.changed = False
+        self.changed: dict[str, Remembered] = {}
         self.problems: list[str] = []
         self.new = Added(0, 0)
 
     def whole(self, tree: Folder) -> bytes:
-        """Store the tree; the digest of its outermost node. The nodes are written last, all or none."""
+        """Store the tree; the digest of its outermost node."""
         digest = self._folder(tree)
         if not self.problems:
             self._flush()
-            if self._nodes:
-                self._objects.add(self._nodes)
         return digest
 
     def _folder(self, folder: Folder) -> bytes:
@@ -245,19 +244,18 @@ class _Storing:
         if folder.same and known is not None and known.below == below:
             self.memory[folder.name] = known
             return known.node
-        self.changed = True
         digests = known.digests if folder.same and known is not None else self._digests(folder)
         data = encode_node(_entries(folder, digests, below))
         node = hashlib.sha256(data).digest()
         self._nodes.append((node, data))
-        self.memory[folder.name] = Remembered(
+        self.changed[folder.name] = self.memory[folder.name] = Remembered(
             folder.above,
             folder.key,
-            safe_facts(folder.facts, folder.scanned_ns),
+            to_remember(folder.facts, folder.scanned_ns),
             folder.folders,
             folder.odd,
             folder.ignored,
-            safe_facts(folder.followed, folder.scanned_ns),
+            to_remember(folder.followed, folder.scanned_ns),
             folder.links,
             digests,
             node,
@@ -269,9 +267,9 @@ class _Storing:
     def _digests(self, folder: Folder) -> bytes:
         """The digests of a folder's files; facts of files that changed or vanished meanwhile are put right."""
         known = folder.remembered
-        inside = rows_by_name(known.facts) if known is not None else {}
+        inside = rows_by_name(unpack(known.facts)) if known is not None else {}
         digests = self._of_files(folder, folder.facts, inside, b"" if known is None else known.digests)
-        followed = rows_by_name(known.followed) if known is not None else {}
+        followed = rows_by_name(unpack(known.followed)) if known is not None else {}
         return digests + self._of_files(
             folder, folder.followed, followed, b"" if known is None else known.digests[_DIGEST * len(inside) :]
         )
@@ -340,10 +338,10 @@ class _Storing:
             self._flush()
 
     def _flush(self) -> None:
-        if self._batch:
-            added = self._objects.add(self._batch)
+        if self._batch or self._nodes:
+            added = self._objects.add(self._batch, self._nodes)
             self.new = Added(self.new.count + added.count, self.new.size + added.size)
-            self._batch, self._batch_bytes = [], 0
+            self._batch, self._nodes, self._batch_bytes = [], [], 0
 
 
 class _Materialising:
