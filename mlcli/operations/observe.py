@@ -75,7 +75,7 @@ def _attend(services: Services, live: Iterable[Run]) -> list[Run]:
 def _observe(services: Services, live: Iterable[Run]) -> list[Run]:
     by_backend: dict[str, list[Run]] = defaultdict(list)
     for run in live:
-        if not run.state.is_end and run.state not in UNSUBMITTED:
+        if not run.state.is_end and _is_submitted(services, run):
             by_backend[run.backend].append(run)
     changed = []
     for backend_name, group in by_backend.items():
@@ -93,6 +93,11 @@ def _observe(services: Services, live: Iterable[Run]) -> list[Run]:
             if seen[run.name].sight is Sight.GONE:
                 _clean_up(services, handles[run.name], backend_name)
     return changed
+
+
+def _is_submitted(services: Services, run: Run) -> bool:
+    """Whether the backend knows of it: also when its supervisor died between the submission and saying so."""
+    return run.state not in UNSUBMITTED or services.runs.document(run.name, layout.SUBMISSION_DOCUMENT) is not None
 
 
 def _since(services: Services, run: Run) -> float:
