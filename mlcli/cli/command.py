@@ -86,8 +86,7 @@ class Command:
     def flags(self) -> Mapping[str, Flag]:
         """Its own flags: parameter name -> flag."""
         hints = get_type_hints(self.function, include_extras=True)
-        marks = {name: getattr(hint, "__metadata__", ()) for name, hint in hints.items()}
-        return {name: mark for name, found in marks.items() for mark in found if isinstance(mark, Flag)}
+        return {name: mark for name, hint in hints.items() for mark in _marks(hint)}
 
     @cached_property
     def all_flags(self) -> Mapping[str, Flag]:
@@ -157,6 +156,12 @@ class Command:
         if flag.many:
             return [flag.parse(text) for text in _listed(given)]
         return (self.function.__kwdefaults__ or {}).get(name) if given is None else flag.parse(given)
+
+
+def _marks(hint: Any) -> Iterator[Flag]:
+    """The flag that an annotation carries; Python 3.10 puts ``Optional[...]`` around one whose default is None."""
+    for layer in (hint, *getattr(hint, "__args__", ())):
+        yield from (mark for mark in getattr(layer, "__metadata__", ()) if isinstance(mark, Flag))
 
 
 def _parameters(name: str, flag: Flag, *, hidden: bool) -> Iterator[inspect.Parameter]:
