@@ -22,10 +22,10 @@ _MAX_SHOWN = 400
 _BREAK = re.compile(r"\r\n|\n|\r")
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _PLAIN_NAME = re.compile(r"[A-Za-z_$][\w$-]*")
-_URL_CREDENTIALS = re.compile(r"(\w+://)[^/@\s'\"]+@")
+_URL_CREDENTIALS = re.compile(r"(\w{1,20}://)[^/@\s'\"]+@")
 _URL_SIGNATURE = re.compile(r"([?&](?:sig|signature|token|key|password)=)[^&\s'\"]+", re.IGNORECASE)
 _SECRET_KEY = re.compile(
-    r"(?P<key>^\s*(?:-\s+)?[\"']?[\w.-]*(?:secret|password|passwd|token|api_?key|account_key|sas)[\w.-]*[\"']?\s*:\s+)\S.*",
+    r"(?P<key>^\s*(?:-\s+)?[\"']?[\w.-]{0,60}(?:secret|password|passwd|token|api_?key|account_key|sas)[\w.-]{0,60}[\"']?\s*:\s+)\S.*",
     re.IGNORECASE,
 )
 
@@ -162,6 +162,8 @@ def shown_line(line: str, *, secret: bool = False) -> str:
     """A source line fit for an error text: no credential of a URL, no value of a secret-looking key, not endless."""
     if secret and ":" in line:
         line = line[: line.index(":") + 1] + " ..."
+    if len(line) > 5 * _MAX_SHOWN:  # cut at a word, so that no half of a secret is left
+        line = line[: 5 * _MAX_SHOWN].rsplit(maxsplit=1)[0]
     line = _URL_SIGNATURE.sub(r"\1...", _URL_CREDENTIALS.sub(r"\1...@", line))
     line = _SECRET_KEY.sub(r"\g<key>...", line)
     return line if len(line) <= _MAX_SHOWN else line[:_MAX_SHOWN] + " ..."
