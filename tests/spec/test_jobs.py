@@ -197,7 +197,7 @@ def _mutated(tree: dict[str, Any], changes: list[tuple[int, int, int]]) -> dict[
     return tree
 
 
-@settings(max_examples=400, deadline=None, derandomize=True, database=None)
+@settings(max_examples=150, deadline=None, derandomize=True, database=None)
 @given(
     seed=st.sampled_from(SEEDS),
     changes=st.lists(st.tuples(st.integers(0, 60), st.integers(0, 40), st.integers(0, 3)), min_size=1, max_size=4),
