@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlcli.cli import jobfile
 from mlcli.cli.render import write_text
-from mlcli.domain.errors import Diagnostic, InvalidSpecError, MlcliError, Severity
+from mlcli.domain.errors import Diagnostic, InvalidSpecError, MlcliError, NotFoundError, Severity
 
 if TYPE_CHECKING:
     from mlcli.cli.command import Session
@@ -27,12 +27,20 @@ def check_files(
 
     verdicts = []
     everything: list[Diagnostic] = []
+    skipped = []
     for name in jobfile.files(given):
         kind, found = _check(name, overrides)
+        if name not in given and _is_error(found) and not _may_be_ours(name):
+            skipped.append(name)
+            continue
         verdicts.append(_verdict(name, kind, found, strict=strict))
         everything += found
         if found:
             _show(session, found)
+    if skipped:
+        session.console.notice(f"skipped, for they are no job files: {', '.join(skipped)}")
+    if not verdicts:
+        raise NotFoundError(f"there is no job file below {' '.join(given)}")
     if sarif is not None:
         _write_sarif(everything, sarif, strict=strict)
     if sarif != STANDARD_OUTPUT:
@@ -66,10 +74,25 @@ def _check(name: str, overrides: Sequence[str]) -> tuple[Any, tuple[Diagnostic, 
         return None, error.diagnostics
 
 
+def _may_be_ours(name: str) -> bool:
+    """Whether a file of a folder is meant for us; one that is no YAML may be."""
+    from mlcli.spec.generation import may_be_ours
+    from mlcli.spec.load import load
+
+    try:
+        return may_be_ours(load(jobfile.source(name).text, name).tree)
+    except InvalidSpecError:
+        return True
+
+
+def _is_error(found: Sequence[Diagnostic]) -> bool:
+    return any(one.severity is Severity.ERROR for one in found)
+
+
 def _show(session: Session, found: Sequence[Diagnostic]) -> None:
     from mlcli.spec.report import format_diagnostics
 
-    if any(one.severity is Severity.ERROR for one in found):
+    if _is_error(found):
         session.console.complain(format_diagnostics(found))
     else:
         session.console.notice(format_diagnostics(found))

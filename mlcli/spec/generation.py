@@ -15,7 +15,7 @@ from typing import Any
 from mlcli.domain.job import Generation
 from mlcli.spec.compose import Path_
 
-__all__ = ["JOB_TYPES", "Evidence", "Kind", "recognise"]
+__all__ = ["JOB_TYPES", "Evidence", "Kind", "may_be_ours", "recognise"]
 
 G1, G2, G3 = Generation.G1, Generation.G2, Generation.G3
 _OLD = frozenset({G1, G2})
@@ -70,6 +70,20 @@ class Kind:
     schema: str | None
     noun: str = "job"
     foreign: tuple[Evidence, ...] = ()
+
+
+def may_be_ours(tree: Any) -> bool:
+    """Whether a YAML file that was found, not named, can be meant for mlcli: conda environments, workflows of a CI service
+    and the like stand beside job files.
+    """
+    if not isinstance(tree, dict):
+        return False
+    written = tree.get("type")
+    known_type = isinstance(written, str) and written.lower().removesuffix("_job") in JOB_TYPES[G3]
+    return known_type or bool(_SIGNS & set(tree))
+
+
+_SIGNS = frozenset({"$schema", "command", "trial", "search_space", "environment", "compute"})
 
 
 def recognise(tree: Mapping[str, Any]) -> Kind:
@@ -224,9 +238,22 @@ def _noun(tree: Mapping[str, Any]) -> str:
             return _NOUN_OF_SCHEMA[name]
     if "script" in tree and "command" not in tree and {"framework", "target", "history"} & set(tree):
         return "runconfig"
-    if "command" in tree and "is_deterministic" in tree:
-        return "component"
-    return "job"
+    return "component" if "command" in tree and _is_component(tree) else "job"
+
+
+_OF_A_RUN = frozenset({"compute", "experiment_name", "services", "limits", "parent_job_name"})
+_OF_A_PORT = frozenset({"default", "optional", "min", "max", "enum"})
+
+
+def _is_component(tree: Mapping[str, Any]) -> bool:
+    """Whether a file with a command declares what can be run, not one run: it has a version, or inputs without values."""
+    if "is_deterministic" in tree:
+        return True
+    if _OF_A_RUN & set(tree):
+        return False
+    inputs = tree.get("inputs")
+    ports = [port for port in inputs.values() if isinstance(port, dict)] if isinstance(inputs, dict) else []
+    return "version" in tree or any(_OF_A_PORT & set(port) for port in ports)
 
 
 def _asset_kind(tree: Mapping[str, Any], noun: str) -> Kind:
