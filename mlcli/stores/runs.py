@@ -340,11 +340,13 @@ class FolderRunStore(RunStore):
 
     def _settle_mark(self, mark: Path) -> None:
         pid, start_time, _ = (int(part) for part in mark.name.split("."))
-        try:
-            boot_id, name = read_json(mark) or (None, None)
-        except ValueError:
-            boot_id, name = agent.boot_id(), None  # not written to its end: nothing was begun
-        if boot_id is None or not _is_dead(ProcessIdentity(boot_id, pid, start_time)):
+        boot_id, name = agent.boot_id(), None
+        with suppress(ValueError):  # not written to its end: nothing was begun
+            begun = read_json(mark)
+            if begun is None:
+                return
+            boot_id, name = begun
+        if not _is_dead(ProcessIdentity(boot_id, pid, start_time)):
             return
         if name is not None:
             self._adopt(name)
