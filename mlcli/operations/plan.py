@@ -92,7 +92,7 @@ def _code(services: Services, job: CommandJob, refusals: list[str]) -> CodePlan 
 
 def _input(name: str, given: LiteralInput | DataInput, folder: Path, refusals: list[str]) -> InputPlan:
     if isinstance(given, LiteralInput):
-        text = literal_text(given.value)
+        text = literal_text(given.value, given.written)
         return InputPlan(name, "literal", "value", text, text)
     place = folder / layout.INPUTS / name
     copied = given.mode in {"download", "eval_download"}

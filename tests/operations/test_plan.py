@@ -139,3 +139,8 @@ def test_every_command_job_of_the_corpus_has_a_plan(mlcli: Mlcli) -> None:
         for form in ("${{inputs.", "${{outputs.", "{inputs.", "$[["):
             assert form not in made.command, f"{file}: {made.command}"
     assert planned > 100
+
+
+def test_a_number_reaches_the_command_as_it_was_written(mlcli: Mlcli, tmp_path: Path) -> None:
+    job = write(tmp_path, "command: echo ${{inputs.rate}}\ninputs: {rate: 0.10}\nenvironment: current\n")
+    assert plan_of(mlcli, job)["command"] == "echo 0.10"
