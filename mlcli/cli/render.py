@@ -133,7 +133,9 @@ class Console:
 
     def confirm(self, question: str) -> bool:
         """Ask, and answer whether the person said yes."""
-        return self.ask(f"{question} (y/n)", "n").lower() in {"y", "yes"}
+        sys.stderr.write(f"{printable(question)} [y/N] ")
+        sys.stderr.flush()
+        return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
     def _end_line(self) -> None:
         """A record starts on a line of its own, also after a log that ends without one."""

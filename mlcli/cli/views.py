@@ -145,6 +145,8 @@ def ended(record: Record) -> RenderableType:
     name = record["name"]
     took = _duration(record, time.time())
     line = _line(_text(name, "bold"), "  ", _status(record), f"  {took}" if took else "")
+    if record["status"] != "Completed":
+        return line
     return _stack(line, _grid([("fetch", f"mlcli job download -n {name} --outputs")]))
 
 
@@ -152,13 +154,14 @@ def plan(record: Record) -> RenderableType:
     """What would be done."""
     code = record["code"]
     environment = record["environment"]
+    built = " (built already)" if environment["cached"] and environment["fingerprint"] else ""
     return _grid(
         [
             ("Job", record["run"]),
             ("Experiment", record["experiment_name"]),
             ("Compute", f"{record['compute']} ({record['backend']})"),
             ("Command", record["command"]),
-            ("Environment", f"{environment['description']}{' (built already)' if environment['cached'] else ''}"),
+            ("Environment", f"{environment['description']}{built}"),
             ("Code", f"{code['folder']} ({code['files']} files, {size(code['size'])})" if code else None),
             ("Inputs", _pairs({entry["name"]: f"{entry['value']} ({entry['action']})" for entry in record["inputs"]})),
             ("Outputs", _pairs({entry["name"]: entry["value"] for entry in record["outputs"]})),
