@@ -204,7 +204,7 @@ def test_files_that_the_job_names_must_be_there(tmp_path: Path) -> None:
         ("wrong-file-type", "$.code"),
         ("missing-file", "$.environment.build.path"),
         ("wrong-file-type", "$.inputs.a.path"),
-        ("missing-file", "$.inputs.b.path"),
+        ("missing-data", "$.inputs.b.path"),
     ]
 
 
