@@ -100,11 +100,10 @@ def create(
 
 def _show_plan(session: Session, plan: Plan) -> None:
     """The plan, and on standard error whatever would keep it from being submitted."""
-    from dataclasses import asdict
-
     from mlcli.cli import views
+    from mlcli.operations.records import plan_record
 
-    session.console.emit(asdict(plan), view=views.plan)
+    session.console.emit(plan_record(plan), view=views.plan)
     for refusal in plan.refusals:
         session.console.notice(f"cannot be submitted as it is: {refusal}")
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import datetime, timezone
 from typing import Any
 
+from mlcli.domain.plan import Plan
+from mlcli.domain.redaction import masked, masked_record
 from mlcli.domain.run import Run
 from mlcli.operations import layout
 from mlcli.ports.services import Services
@@ -39,7 +42,7 @@ def record(services: Services, run: Run) -> dict[str, Any]:
     environment: Mapping[str, Any] = services.runs.document(run.name, layout.ENVIRONMENT_DOCUMENT) or {}
     folder = services.runs.folder(run.name)
     return {
-        **job,
+        **masked_record(job),
         **summary(run),
         "description": run.description,
         "properties": dict(run.properties),
@@ -47,10 +50,10 @@ def record(services: Services, run: Run) -> dict[str, Any]:
         "status_message": run.message,
         "workspace": services.name,
         "resolved": {
-            "command": plan.get("command"),
+            "command": masked(plan.get("command") or ""),
             "environment": (plan.get("environment") or {}).get("description"),
             "packages": environment.get("resolved", []),
-            "inputs": {entry["name"]: entry["value"] for entry in plan.get("inputs", [])},
+            "inputs": {entry["name"]: masked(entry["value"]) for entry in plan.get("inputs", [])},
             "outputs": {entry["name"]: entry["value"] for entry in plan.get("outputs", [])},
             "snapshot": planned.get("snapshot"),
         },
@@ -58,6 +61,12 @@ def record(services: Services, run: Run) -> dict[str, Any]:
         "folder": str(folder),
         "services": {"Log": {"type": "file", "endpoint": str(folder / layout.USER_LOG)}},
     }
+
+
+def plan_record(plan: Plan) -> dict[str, Any]:
+    """A plan as ``--dry-run`` prints it: nothing left out, secrets masked."""
+    shown: dict[str, Any] = masked_record(asdict(plan))
+    return shown
 
 
 def iso_time(seconds: float | None) -> str | None:
