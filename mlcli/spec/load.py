@@ -197,9 +197,9 @@ def _unprintable(text: str) -> list[Fault]:
 
 
 def _compose(text: str, lines: list[str]) -> tuple[Node | None, list[Fault]]:
-    from ruamel.yaml import YAML
+    from mlcli.spec.events import events
 
-    composer = Composer(iter(YAML(typ="safe", pure=True).parse(text)))
+    composer = Composer(events(text))
     root = None
     try:
         root = composer.document()
