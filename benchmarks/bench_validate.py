@@ -64,7 +64,7 @@ def run() -> list[tuple[str, float, float]]:
         rows: list[tuple[str, float, float]] = [
             (
                 "job validate of one file from cold, x python -c pass",
-                ratio_to_bare([MLCLI, "job", "validate", HELLO]),
+                ratio_to_bare([MLCLI, "job", "validate", str(HELLO)]),
                 20,
             ),
             (f"{FILES} files, check_file, median ms a file", median_ms, 3),

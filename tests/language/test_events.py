@@ -17,7 +17,7 @@ PIECES = ["a", "b: ", ": ", "- ", "\n", "\n  ", "{", "}", "[", "]", ", ", "'", '
 
 def told(found: Any) -> list[str]:
     """The events, or those before an error and the error."""
-    lines = []
+    lines: list[str] = []
     try:
         lines.extend(f"{event} {event.start_mark} {event.end_mark}" for event in found)
     except Exception as error:  # noqa: BLE001  (ruamel's own defects are to be the same ones)
