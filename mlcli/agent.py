@@ -126,7 +126,12 @@ def _read(path: str) -> bytes | None:
 
 def _record(folder: str, name: str) -> dict[str, Any] | None:
     data = _read(os.path.join(folder, name))
-    return None if data is None else decode(data)
+    if data is None:
+        return None
+    record = decode(data)
+    if not isinstance(record, dict):
+        raise ValueError(f"{name} is not a record")  # noqa: TRY004  (a damaged file, not a wrong call)
+    return record
 
 
 def _write_all(file: int, data: bytes) -> None:
@@ -547,6 +552,9 @@ def _finish(folder: str, reserved: int, record: dict[str, Any]) -> None:
     os.ftruncate(reserved, len(data))
     os.fsync(reserved)
     os.rename(os.path.join(folder, RESERVED), os.path.join(folder, EXIT))
+    place = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    os.fsync(place)  # the name, too, must survive a power cut
+    os.close(place)
 
 
 def _listen() -> int:
@@ -777,7 +785,7 @@ def cancel(folder: str) -> dict[str, Any]:
     try:
         os.makedirs(folder, 0o700, exist_ok=True)
         agent = _record(folder, AGENT) or _cancel_before_start(folder)
-        if agent is not None and _record(folder, EXIT) is None:
+        if agent is not None and not os.path.exists(os.path.join(folder, EXIT)):
             _mark_cancelled(folder)
             if not _send(agent, signal.SIGTERM):
                 _end_lost(agent)
@@ -791,7 +799,7 @@ def _cancel_before_start(folder: str) -> dict[str, Any] | None:
     lock = _lock(folder)
     try:
         agent = _record(folder, AGENT)
-        if agent is None and _record(folder, EXIT) is None:
+        if agent is None and not os.path.exists(os.path.join(folder, EXIT)):
             record = {"cause": "canceled", "code": None, "signal": None, "started_at": None, "ended_at": time.time()}
             _write_record(folder, EXIT, dict(record, message="cancelled before it started"))
             _remove(os.path.join(folder, LAUNCH))
@@ -859,7 +867,8 @@ def main() -> None:
     sys.stdout.flush()
     errors = [answer["error"] for answer in answers if "error" in answer]
     sys.stderr.write("".join(f"{error}\n" for error in errors))
-    sys.exit(1 if errors else 0)
+    sys.stderr.flush()
+    os._exit(1 if errors else 0)  # nothing is left to do, and taking the interpreter down takes a while
 
 
 def invocation(python: str, folder: str, *arguments: str) -> list[str]:

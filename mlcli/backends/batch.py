@@ -140,7 +140,10 @@ class BatchBackend(Backend):
         folder = self._transport.local(run.run_folder)
         if folder is None:
             return None
-        told = told_by_agent(agent.observe(str(folder)))
+        try:
+            told = told_by_agent(agent.observe(str(folder)))
+        except (KeyError, TypeError, ValueError):  # a record that somebody has damaged
+            return None
         return told if told.sight in {Sight.EXITED, Sight.RUNNING} else None
 
     def _ask(self, runs: Sequence[RunHandle]) -> Mapping[str, Observation]:

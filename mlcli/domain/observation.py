@@ -43,6 +43,8 @@ class Observation:
 def told_by_agent(answer: Mapping[str, Any]) -> Observation:
     """What one answer of the agent's ``observe`` means. Raises KeyError, TypeError or ValueError when it is not one."""
     record = answer.get("exit")
+    if record is not None and not isinstance(record, Mapping):
+        raise TypeError("an exit record is a mapping")
     known = {field.name for field in fields(ExitRecord)}
     return Observation(
         Sight(answer["sight"]),

@@ -67,6 +67,16 @@ def test_cancel_twice_is_cancel_once(run: RunFolder) -> None:
     assert run.cancel()["sight"] == "exited"
 
 
+def test_a_child_is_asked_once_though_its_parent_ends_first(run: RunFolder) -> None:
+    """To many programs a second TERM means: drop everything."""
+    child = "(trap 'echo asked' TERM; echo ready; while :; do sleep 0.05; done)"
+    run.start(f"trap 'exit 0' TERM; {child} & wait", grace_s=0.5)
+    run.says("ready")
+    run.cancel()
+    assert run.ended()["code"] == 0
+    assert run.log().count(b"asked") == 1
+
+
 def test_children_end_with_the_command(run: RunFolder) -> None:
     run.start("sleep 1000 & sleep 1000 | sleep 1000 & echo ready; wait")
     run.says("ready")
@@ -222,7 +232,8 @@ def test_a_killed_agent_is_gone_and_cancel_ends_what_it_left(run: RunFolder) -> 
     run.kill_agent()
     told = run.observe()
     assert told["sight"] == "gone"
-    assert f"still running (pid {started['command']['pid']}" in told["evidence"]
+    assert "still running" in told["evidence"]
+    assert str(started["command"]["pid"]) in told["evidence"]
     run.cancel()
     wait_for(lambda: not run.processes())
     assert not lives(int((run.working_directory / "daemon.pid").read_text()))

@@ -8,13 +8,14 @@ import json
 import os
 import random
 import subprocess
+import sys
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 
 from mlcli import agent
-from tests.agent.helpers import FOR_EVER, RunFolder, lives, wait_for
+from tests.agent.helpers import FOLDER, FOR_EVER, RunFolder, lives, wait_for
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -71,6 +72,16 @@ def test_an_agent_killed_anywhere_is_seen_and_leaves_nothing(run: RunFolder, see
     run.cancel()
     wait_for(lambda: not run.processes())
     assert not lives(started["command"]["pid"])
+
+
+def test_secrets_do_not_outlive_a_starter_that_died(run: RunFolder) -> None:
+    """Killed right after its fork: the agent itself removes the launch file, before the command begins."""
+    run.launch("test ! -e ../launch.json && echo gone")
+    code = f"import os, sys; sys.path.append({FOLDER!r}); import agent; folder = {str(run.path)!r}; "
+    code += "agent._fork_agent(folder, agent._lock(folder)); os.kill(os.getpid(), 9)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -9
+    assert run.ended()["code"] == 0
+    assert run.log() == b"gone\n"
 
 
 def test_a_run_cancelled_before_it_starts_never_does(run: RunFolder) -> None:

@@ -83,6 +83,13 @@ class TestThisMachine(BackendContract):
         assert job.backend.read(job.handle, "wd/outputs/x") == b"mine\n"
         assert job.backend.read(job.handle, agent.LAUNCH) is None
 
+    @pytest.mark.parametrize("record", ["{torn", "[]", "{}", '{"cause": "exit"}'])
+    def test_a_damaged_record_is_no_answer(self, job: Job, record: str) -> None:
+        job.run("true")
+        (Path(job.folder) / agent.EXIT).write_text(record)
+        assert job.look().sight is Sight.NO_ANSWER
+        assert job.look().evidence
+
     def test_a_killed_agent_is_seen_as_gone(self, job: Job) -> None:
         job.submit("echo ready; sleep 1000")
         job.says(b"ready")
