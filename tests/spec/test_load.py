@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlcli.domain.errors import Diagnostic, InvalidSpecError, Place
@@ -225,6 +225,7 @@ def test_no_secret_is_shown_with_its_line() -> None:
     assert len(shown_line("x" * 10_000)) < 500
 
 
+@settings(deadline=None)
 @given(st.text() | st.text(alphabet="ab:-[]{}&*!|>'\"\n\t #,?%<") | st.binary())
 def test_any_text_is_read_or_refused(text: str | bytes) -> None:
     try:

@@ -6,7 +6,7 @@ import string
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlcli.domain.errors import Diagnostic, InvalidSpecError
@@ -166,6 +166,7 @@ def test_a_value_never_stands_in_the_error() -> None:
     assert not any("hunter2" in str(each) for each in found)
 
 
+@settings(deadline=None)
 @given(st.text(alphabet=string.printable) | st.text())
 def test_any_assignment_is_applied_or_refused(assignment: str) -> None:
     codes = {"bad-override"}

@@ -331,7 +331,7 @@ JOBS = st.fixed_dictionaries(
 )  # fmt: skip
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(TREES | JOBS)
 def test_any_tree_is_accepted_or_refused(tmp_path_factory: pytest.TempPathFactory, tree: Any) -> None:
     import json
