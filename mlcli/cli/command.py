@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 from typer.core import TyperCommand
 
-from mlcli.cli import app, helptext
+from mlcli.cli import groups, helptext
 from mlcli.cli.failures import Interrupted, ReaderGone
 from mlcli.cli.options import COMMON, IGNORED, Flag
 from mlcli.cli.render import Console
@@ -49,15 +49,15 @@ class _Typed(TyperCommand):
 
     def get_params(self, ctx: Any) -> list[Any]:
         """The flags, ``--help`` too."""
-        return app.as_typed(super().get_params(ctx))
+        return groups.as_typed(super().get_params(ctx))
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Repeat the flag for az's ``--set a=1 b=2``, then parse. Raises UsageError."""
         flags = self.definition.all_flags.values()
         try:
             return super().parse_args(ctx, list(spread(args, flags)))
-        except app.TyperUsageError as error:
-            raise app.refusal(error, ctx, [name for flag in flags for name in flag.names]) from None
+        except groups.TyperUsageError as error:
+            raise groups.refusal(error, ctx, [name for flag in flags for name in flag.names]) from None
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """The help, the same with every release of typer."""
@@ -95,7 +95,7 @@ class Command:
 
     def build(self, name: str) -> Any:
         """The command object that typer runs."""
-        single = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings=dict(app.SETTINGS))
+        single = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings=dict(groups.SETTINGS))
         single.command(name, cls=_Typed)(self._flat())
         built: Any = typer.main.get_command(single)
         built.definition = self
@@ -245,7 +245,7 @@ class Noun:
 
     def build(self, name: str) -> Any:
         """The group object that typer runs."""
-        return app.group(name, self.summaries, lambda verb: self.commands[verb].build(verb), self.help)
+        return groups.group(name, self.summaries, lambda verb: self.commands[verb].build(verb), self.help)
 
     def help(self, path: str) -> str:
         """The text of ``--help``."""

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from mlcli.cli import actions
-from mlcli.cli.app import NOUNS
 from mlcli.cli.command import Noun, Session
 from mlcli.cli.options import (
     Flag,
@@ -23,6 +22,7 @@ from mlcli.cli.options import (
     flag,
     flags,
 )
+from mlcli.cli.tree import NOUNS
 from mlcli.domain.errors import MlcliError, UsageError
 from mlcli.domain.run import RunFilter
 

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Annotated
 
 from mlcli.cli import actions
-from mlcli.cli.app import NOUNS
 from mlcli.cli.command import Noun, Session
 from mlcli.cli.options import OldRunName, count, flag, flags
+from mlcli.cli.tree import NOUNS
 from mlcli.domain.errors import UsageError
 from mlcli.domain.run import RunFilter
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from mlcli.cli.app import NOUNS
 from mlcli.cli.command import Noun, Session
 from mlcli.cli.options import Flag
+from mlcli.cli.tree import NOUNS
 
 NOUN = Noun(NOUNS["workspace"])
 
