@@ -13,6 +13,7 @@ from typing import Any
 
 from mlcli.domain.errors import Diagnostic
 from mlcli.domain.job import Generation
+from mlcli.spec.accepts import accepts
 from mlcli.spec.generation import JOB_TYPES, Kind
 from mlcli.spec.load import Document, Path_
 from mlcli.spec.schemas import resolved_schema
@@ -41,6 +42,8 @@ def validate(document: Document, kind: Kind) -> tuple[Diagnostic, ...]:
     """Everything in ``document`` that its schema does not allow, in file order."""
     if kind.schema is None:
         return (_no_schema(document, kind),)
+    if accepts(resolved_schema(kind.schema), document.tree):
+        return ()
     found: dict[tuple[Path_, str, str], Diagnostic] = {}
     for error in _validator(kind.schema).iter_errors(document.tree):
         for diagnostic in _explain(document, kind, error):
