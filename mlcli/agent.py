@@ -502,6 +502,8 @@ def _carry(folder: str, lock: int, answer: int) -> None:
     record = _exit_record(cause, status, started_at, "")
     left, stubborn = ([], []) if cause == "exit" and not run.linger() else run.end(launch["grace_s"])
     _finish(folder, reserved, dict(record, message=_message(folder, cause, status, left, stubborn)))
+    if hasattr(os, "waitid"):  # else _status has reaped it already
+        os.waitpid(child.pid, 0)
 
 
 def _launch(folder: str) -> dict[str, Any]:
