@@ -55,6 +55,8 @@ def read_job(
     if name is not None and _NAME.fullmatch(name) is None:
         raise UsageError(f"{name!r} cannot be the name of a job", hint=_NAME_RULE)
     document, kind, found = _examined(text, file, base, reader, overrides, check=check)
+    if name is not None:
+        found = tuple(one for one in found if (one.code, one.path) != ("bad-name", "$.name"))
     if submitting:
         found = tuple(replace(one, severity=Severity.ERROR) if one.code == "missing-data" else one for one in found)
     errors, warnings = _parted(found)

@@ -14,7 +14,7 @@ from mlcli.domain.errors import InvalidSpecError
 from mlcli.domain.job import Generation
 from mlcli.operations.files import DiskFiles
 from mlcli.spec.generation import recognise
-from mlcli.spec.jobs import check_file
+from mlcli.spec.jobs import check_file, read_job
 from mlcli.spec.load import load
 from mlcli.spec.upgrade import upgrade_text
 from mlcli.spec.validate import validate
@@ -88,3 +88,10 @@ def test_common_mistakes_are_told_with_what_to_do(name: str, tmp_path: Path) -> 
         found = error.diagnostics
     assert [one.code for one in found] == codes
     assert any(words in (one.hint or "") for one in found)
+
+
+def test_a_name_on_the_command_line_stands_for_one_that_a_script_should_have_filled_in(tmp_path: Path) -> None:
+    text = "name: $RUN_NAME\ncommand: echo\nenvironment: current\n"
+    with pytest.raises(InvalidSpecError):
+        read_job(text, "job.yml", tmp_path, DiskFiles())
+    assert read_job(text, "job.yml", tmp_path, DiskFiles(), name="nightly").job.name == "nightly"
