@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import sys
 
+from mlcli.domain.errors import MlcliError
 from mlcli.operations.carry import carry
 from mlcli.workspace import open_workspace
 
 
 def main(workspace_name: str, run: str) -> None:
-    """Carry the run; its failures are written to the run, not here."""
-    carry(open_workspace(workspace_name), run, detached=True)
+    """Carry the run; its failures are written to the run, and only what cannot be written there is told here."""
+    try:
+        carry(open_workspace(workspace_name), run, detached=True)
+    except MlcliError as failed:
+        sys.exit(failed.message)
 
 
 if __name__ == "__main__":

@@ -115,5 +115,9 @@ class StoreError(MlcliError):
     """The workspace's own files cannot be read or written (disk full, read-only, locked)."""
 
 
+class LeaseLostError(StoreError):
+    """Another process has the right to write to a run by now."""
+
+
 class UnsupportedError(MlcliError):
     """The job asks for something that its target, or this version, cannot honour; refused before anything is sent."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mlcli.domain.state import Reason, State
@@ -64,6 +64,22 @@ class Run:
     parent: str | None = None
     archived: bool = False
     notices: tuple[str, ...] = ()
+
+
+def moved_by(run: Run, event: Event) -> Run:
+    """The run after the event. It started when the event says, else when it was first seen running."""
+    started = event.started_at if event.started_at is not None else run.started_at
+    if started is None and event.state is State.RUNNING:
+        started = event.time
+    return replace(
+        run,
+        state=event.state,
+        reason=event.reason,
+        message=event.message,
+        started_at=started,
+        ended_at=event.time if event.state.is_end else None,
+        exit_code=event.exit_code if event.exit_code is not None else run.exit_code,
+    )
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,13 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from mlcli import agent
-from mlcli.domain.errors import MlcliError
+from mlcli.domain.errors import LeaseLostError, MlcliError, StoreError
 from mlcli.domain.job import BuildContext, EnvironmentSpec, Resources
 from mlcli.domain.plan import CodePlan, EnvironmentPlan, InputPlan, OutputPlan, Plan
 from mlcli.domain.run import Event, Lease
@@ -37,6 +37,7 @@ class _Canceled(Exception):  # noqa: N818  (a turn of events, not an error)
 def carry(services: Services, name: str, *, detached: bool = False) -> None:
     """Prepare and submit the run, if nobody else does. Failures become the run's end, with their message.
 
+    Raises StoreError when not even that can be written down: then the run was not submitted.
     ``detached``: this process leads a session of its own, which a cancel may end whole; its identity is written down.
     """
     lease = services.runs.claim(name)
@@ -47,8 +48,11 @@ def carry(services: Services, name: str, *, detached: bool = False) -> None:
             services.runs.write_document(name, layout.SUPERVISOR_DOCUMENT, agent.identity())
         if services.runs.document(name, layout.SUBMISSION_DOCUMENT) is None:
             _carry(services, name, lease)
+    except LeaseLostError:
+        return  # this process was stopped for so long that another carries the run on
     finally:
-        services.runs.release(lease)
+        with suppress(StoreError):  # it ends with this process all the same
+            services.runs.release(lease)
 
 
 def _carry(services: Services, name: str, lease: Lease) -> None:
@@ -114,15 +118,26 @@ def _copy(source: Path, target: Path) -> None:
 
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f".{target.name}.partial")
-    if partial.is_dir():
-        shutil.rmtree(partial)
-    if source.is_dir():
-        shutil.copytree(source, partial)
-        if target.is_dir():
-            shutil.rmtree(target)
+    _remove(partial)
+    try:
+        if source.is_dir():
+            shutil.copytree(source, partial)
+            _remove(target)
+        else:
+            shutil.copy2(source, partial)
+        partial.replace(target)
+    except OSError:
+        _remove(partial)  # it may be what fills the disk, and the failure must find room to be told
+        raise
+
+
+def _remove(path: Path) -> None:
+    import shutil
+
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
     else:
-        shutil.copy2(source, partial)
-    partial.replace(target)
+        path.unlink(missing_ok=True)
 
 
 def _submit(services: Services, prepared: Prepared, lease: Lease) -> None:
@@ -133,9 +148,10 @@ def _submit(services: Services, prepared: Prepared, lease: Lease) -> None:
         services.runs.append(name, Event(Reason.SUBMIT_FAILED, time.time(), answer.message), lease)
         return
     native_id = answer.native_id if isinstance(answer, Submitted) else None
-    services.runs.write_document(name, layout.SUBMISSION_DOCUMENT, {"native_id": native_id, "time": time.time()})
     message = answer.message if isinstance(answer, Unknown) else ""
-    services.runs.append(name, Event(Reason.STARTING, time.time(), message), lease)
+    with suppress(StoreError):  # the job is there: what cannot be noted now, the next look finds out
+        services.runs.write_document(name, layout.SUBMISSION_DOCUMENT, {"native_id": native_id, "time": time.time()})
+        services.runs.append(name, Event(Reason.STARTING, time.time(), message), lease)
 
 
 class _LeaseKeeper:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
-from mlcli.domain.errors import MlcliError, TransportError
+from mlcli.domain.errors import MlcliError, StoreError, TransportError
 from mlcli.domain.observation import Sight, reconcile
-from mlcli.domain.run import Event, Run, RunFilter
-from mlcli.domain.state import Reason, State
+from mlcli.domain.run import Event, Run, RunFilter, moved_by
+from mlcli.domain.state import State
 from mlcli.operations import layout
 from mlcli.ports.backends import RunHandle
 from mlcli.ports.services import Services
@@ -42,42 +43,44 @@ def list_runs(services: Services, which: RunFilter) -> list[Run]:
 
 
 def refresh(services: Services, runs: Sequence[Run]) -> list[Run]:
-    """The same runs, reconciled: one look per backend, however many runs. A workspace that cannot be written to, or a
-    compute that does not answer, leaves them as they are.
+    """The same runs, reconciled: one look per backend, however many runs. A compute that does not answer leaves them as
+    they are; where the workspace cannot be written to, what is seen is told without being kept.
     """
     current = {run.name: run for run in runs}
     live = [run for run in runs if not run.state.is_end]
     if live:
-        for run in _attend(services, live):
+        orphans = _orphans(services, live)
+        for run in _observe(services, live, orphans):
             current[run.name] = run
-        for run in _observe(services, [current[run.name] for run in live]):
-            current[run.name] = run
+        for name in orphans:
+            _attend(services, current[name])
     return [current[run.name] for run in runs]
 
 
-def _attend(services: Services, live: Iterable[Run]) -> list[Run]:
-    """Start a supervisor for those whose own has died before their submission."""
+def _orphans(services: Services, live: Iterable[Run]) -> frozenset[str]:
+    """Those whose supervisor has died before it could say that it had submitted them."""
     waiting = {run.name for run in live if run.state in UNSUBMITTED or run.state is State.CANCEL_REQUESTED}
-    if not waiting:
-        return []
-    changed = []
-    for run in services.runs.unattended():
-        if run.name not in waiting:
-            continue
-        if run.state is State.CANCEL_REQUESTED:
-            canceled = Event(Reason.CANCELED_BY_USER, time.time(), "cancelled before it started")
-            changed.append(services.runs.append(run.name, canceled))
-        else:
-            services.supervise(run.name)
-    return changed
+    return frozenset(run.name for run in services.runs.unattended() if run.name in waiting) if waiting else frozenset()
 
 
-def _observe(services: Services, live: Iterable[Run]) -> list[Run]:
+def _attend(services: Services, orphan: Run) -> None:
+    """Carry on what a dead process had begun: the preparation, or the cancellation. Nothing may fail here: a workspace
+    that can only be read leaves the run as it is.
+    """
+    with suppress(MlcliError, OSError):
+        if orphan.state is State.CANCEL_REQUESTED:
+            services.backend(orphan.backend).cancel(handle(services, orphan))
+        elif orphan.state in UNSUBMITTED:
+            services.supervise(orphan.name)
+
+
+def _observe(services: Services, live: Iterable[Run], orphans: frozenset[str]) -> list[Run]:
     by_backend: dict[str, list[Run]] = defaultdict(list)
     for run in live:
-        if not run.state.is_end and _is_submitted(services, run):
+        if run.name in orphans or _is_submitted(services, run):
             by_backend[run.backend].append(run)
     changed = []
+    record = _Recorder(services)
     for backend_name, group in by_backend.items():
         backend = services.backend(backend_name)
         handles = {run.name: handle(services, run) for run in group}
@@ -86,13 +89,32 @@ def _observe(services: Services, live: Iterable[Run]) -> list[Run]:
         except TransportError:
             continue
         for run in group:
+            if run.name in orphans and seen[run.name].sight is Sight.ABSENT:
+                continue  # not submitted yet, as far as anybody knows
             event = reconcile(run.state, _since(services, run), seen[run.name], time.time())
             if event is None:
                 continue
-            changed.append(services.runs.append(run.name, event))
+            changed.append(record(run, event))
             if seen[run.name].sight is Sight.GONE:
                 _clean_up(services, handles[run.name], backend_name)
     return changed
+
+
+class _Recorder:
+    """Writes down what became of runs, until the workspace refuses to be written to: then it is told all the same."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._refused = False
+
+    def __call__(self, run: Run, event: Event) -> Run:
+        """The run after the event."""
+        if not self._refused:
+            try:
+                return self._services.runs.append(run.name, event)
+            except StoreError:  # a full disk, one that can only be read, an index that somebody holds for long
+                self._refused = True
+        return moved_by(run, event)
 
 
 def _is_submitted(services: Services, run: Run) -> bool:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
-from mlcli.domain.errors import UnsupportedError
+from mlcli.domain.errors import MlcliError, StoreError, UnsupportedError
 from mlcli.domain.job import CommandJob
 from mlcli.domain.plan import Plan
 from mlcli.domain.run import Run
@@ -20,7 +21,8 @@ def submit(services: Services, job: CommandJob, plan: Plan) -> Run:
     """Store the code, write the run folder and the index row, then have exactly this plan carried out.
 
     A plan with nothing slow before its command is carried here and now (a few milliseconds); any other is handed to a
-    detached supervisor, and this returns at once. Raises UnsupportedError for a plan that has refusals, NameTakenError.
+    detached supervisor, and this returns at once. Raises UnsupportedError for a plan that has refusals, NameTakenError, and
+    StoreError or OSError when the run could not be begun; there is no such run then.
     """
     if plan.refusals:
         first, *others = plan.refusals
@@ -45,9 +47,14 @@ def submit(services: Services, job: CommandJob, plan: Plan) -> Run:
         layout.PLAN_DOCUMENT: {"plan": asdict(plan), "snapshot": snapshot},
     }
     services.runs.create(run, documents)
-    if plan.needs_preparation:
-        services.supervise(run.name)
-    else:
-        with uninterrupted():
-            carry(services, run.name)
+    try:
+        if plan.needs_preparation:
+            services.supervise(run.name)
+        else:
+            with uninterrupted():
+                carry(services, run.name)
+    except (StoreError, OSError):  # it was not begun (a full disk, no process to be had): no half run stays
+        with suppress(MlcliError):
+            services.runs.delete(run.name)
+        raise
     return services.runs.get(run.name)

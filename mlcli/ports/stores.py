@@ -47,7 +47,7 @@ class RunStore(ABC):
     @abstractmethod
     def append(self, name: str, event: Event, lease: Lease | None = None) -> Run:
         """Move the run where its state allows it (else leave it), and answer what it now is. With a ``lease`` the write
-        happens only while that lease is held (else StoreError).
+        happens only while that lease is held (else LeaseLostError).
         """
 
     @abstractmethod
@@ -64,7 +64,7 @@ class RunStore(ABC):
 
     @abstractmethod
     def renew(self, lease: Lease, ttl_s: float = 60.0) -> Lease:
-        """Hold it longer. Raises StoreError when it was lost."""
+        """Hold it longer. Raises LeaseLostError when it was lost."""
 
     @abstractmethod
     def release(self, lease: Lease) -> None:

@@ -256,6 +256,13 @@ class _Download:
         if offset == 0 and "Content-Encoding" not in response.headers:
             _write(self._part_record, asdict(validators))
         progress = _Progress(self._url, offset, _total(response, offset), self._log)
+        try:
+            self._append(response, progress)
+        except OSError:  # it may be what fills the disk, and the failure must find room to be told
+            self._forget()
+            raise
+
+    def _append(self, response: httpx.Response, progress: _Progress) -> None:
         with self._part.open("ab") as part:
             for chunk in response.iter_bytes():  # no chunk size: what httpx gathers is lost when the line breaks
                 part.write(chunk)

@@ -21,8 +21,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from mlcli import agent
-from mlcli.domain.errors import NameTakenError, NotFoundError, StoreError, UsageError
-from mlcli.domain.run import Event, Lease, ProcessIdentity, Run, RunChanges, RunFilter
+from mlcli.domain.errors import LeaseLostError, NameTakenError, NotFoundError, StoreError, UsageError
+from mlcli.domain.run import Event, Lease, ProcessIdentity, Run, RunChanges, RunFilter, moved_by
 from mlcli.domain.state import Reason, State
 from mlcli.ports.stores import RunStore
 from mlcli.stores import index
@@ -471,22 +471,6 @@ class FolderRunStore(RunStore):
         return NotFoundError(f"there is no run {name!r}", hint=hint)
 
 
-def moved_by(run: Run, event: Event) -> Run:
-    """The run after the event. It started when the event says, else when it was first seen running."""
-    started = event.started_at if event.started_at is not None else run.started_at
-    if started is None and event.state is State.RUNNING:
-        started = event.time
-    return replace(
-        run,
-        state=event.state,
-        reason=event.reason,
-        message=event.message,
-        started_at=started,
-        ended_at=event.time if event.state.is_end else None,
-        exit_code=event.exit_code if event.exit_code is not None else run.exit_code,
-    )
-
-
 @contextmanager
 def unless_refused() -> Iterator[None]:
     """Go on where a write is refused: the workspace can only be read, its disk is full, or its index locked."""
@@ -521,7 +505,7 @@ def _check_held(connection: sqlite3.Connection, lease: Lease) -> None:
     held = index.lease(connection, lease.run)
     if held is None or held.owner != lease.owner:
         who = "nobody" if held is None else f"process {held.owner.pid}"
-        raise StoreError(
+        raise LeaseLostError(
             f"this process no longer has the right to write to run {lease.run}: {who} has",
             hint="another process carries the run on",
         )
