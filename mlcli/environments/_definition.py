@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mlcli.domain.errors import UnsupportedError
+from mlcli.domain.redaction import masked
 
 # what conda installs beside Python when a file names pip
 PIPS_COMPANY = ("setuptools", "wheel")
@@ -33,9 +34,6 @@ _EXACT = re.compile(
 )
 _RANGE = re.compile(
     r"(?:\s*(?:>=|<=|>|<|!=|~=|==)\s*[0-9][0-9A-Za-z.]*(?:\.\*)?\s*)(?:,\s*(?:>=|<=|>|<|!=|~=|==)\s*[0-9][0-9A-Za-z.]*(?:\.\*)?\s*)*"
-)
-_SECRET = re.compile(
-    r"(?<=://)[^/\s@'\"]+(?=@)|(?<=[?&])([^=&\s]*(?:sig|token|key|secret|password)[^=&\s]*)=[^&\s'\"]+", re.IGNORECASE
 )
 
 
@@ -95,11 +93,6 @@ def definition(conda: Mapping[str, Any]) -> Definition:
     if others:
         raise _needs_conda(others)
     return Definition(python, (*lines, *pip), _variables(conda.get("variables")))
-
-
-def redacted(text: str) -> str:
-    """The text with user information and signatures in URLs replaced by ``***``."""
-    return _SECRET.sub(lambda found: f"{found.group(1)}=***" if found.group(1) else "***", text)
 
 
 def fingerprint(wanted: Definition) -> str:
@@ -209,7 +202,7 @@ def _check_path(line: str) -> None:
     path = _local_path(line)
     if path is not None and not Path(path).is_absolute():
         raise UnsupportedError(
-            f"the conda file's pip line {redacted(line)!r} names a relative path",
+            f"the conda file's pip line {masked(line)!r} names a relative path",
             hint="give the absolute path, or list the packages themselves under 'pip:'",
         )
 

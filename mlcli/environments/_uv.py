@@ -14,7 +14,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from mlcli.domain.errors import EnvironmentBuildError
-from mlcli.environments._definition import Definition, redacted
+from mlcli.domain.redaction import masked
+from mlcli.environments._definition import Definition
 from mlcli.environments._pip_settings import pip_settings, uv_variables
 
 _LAST_LINES = 15
@@ -128,7 +129,7 @@ class Uv:
         )
         if answer.returncode != 0:
             raise self._explained(answer.stderr.splitlines())
-        return tuple(redacted(line) for line in answer.stdout.splitlines())
+        return tuple(masked(line) for line in answer.stdout.splitlines())
 
     def _run(self, arguments: list[str], environment: Mapping[str, str]) -> None:
         lines: list[str] = []
@@ -146,7 +147,7 @@ class Uv:
         )
         try:
             for raw in process.stdout or ():
-                line = redacted(_ANSI.sub("", raw.rstrip()))
+                line = masked(_ANSI.sub("", raw.rstrip()))
                 if _is_news(line):
                     lines.append(line)
                     self._line(line)
@@ -217,6 +218,7 @@ def _interpreter(request: str) -> str:
 
 def _environment(wanted: Definition) -> dict[str, str]:
     environment = {name: value for name, value in os.environ.items() if name not in _MISLEADING}
+    environment["UV_NO_WRAP"] = "1"  # its errors are read here, line by line
     told = uv_variables(os.environ)
     if wanted.names_index:
         told.pop("UV_DEFAULT_INDEX", None)  # a line of the file beats the configuration, as with pip

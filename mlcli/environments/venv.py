@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from mlcli.domain.errors import EnvironmentBuildError, StoreError
 from mlcli.domain.job import EnvironmentSpec
 from mlcli.domain.plan import EnvironmentPlan
+from mlcli.domain.redaction import masked
 from mlcli.ports.environments import Activation, EnvironmentBuilder
 
 if TYPE_CHECKING:
@@ -127,7 +128,6 @@ class VenvBuilder(EnvironmentBuilder):
             ) from refused
 
     def _make(self, wanted: Definition, key: str, log: Callable[[str], None], lock: int) -> Mapping[str, Any]:
-        from mlcli.environments._definition import redacted
 
         place, log_file, failed = (self._folder / name for name in (key, f"{key}.log", f"{key}.failed.json"))
         started = time.time()
@@ -139,7 +139,7 @@ class VenvBuilder(EnvironmentBuilder):
             record = {
                 "description": _describe(wanted),
                 "python": wanted.python,
-                "lines": [redacted(line) for line in wanted.lines],
+                "lines": [masked(line) for line in wanted.lines],
                 "resolved": list(resolved),
                 "built_at": time.time(),
                 "build_s": round(time.time() - started, 3),
@@ -278,10 +278,10 @@ def _activation(place: Path, wanted: Definition, record: Mapping[str, Any]) -> A
 
 
 def _describe(wanted: Definition) -> str:
-    from mlcli.environments._definition import PIPS_COMPANY, redacted
+    from mlcli.environments._definition import PIPS_COMPANY
 
     packages = [line for line in wanted.lines if not line.startswith("-") and line not in PIPS_COMPANY]
-    named = ", ".join(redacted(line) for line in packages[:4]) + (
+    named = ", ".join(masked(line) for line in packages[:4]) + (
         f" and {len(packages) - 4} more" if len(packages) > 4 else ""
     )
     return f"virtual environment: Python {wanted.python}" + (f" with {named}" if named else "")

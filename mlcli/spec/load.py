@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import Any
 
 from mlcli.domain.errors import Diagnostic, InvalidSpecError, Place, Severity
+from mlcli.domain.redaction import MASK, is_secret_name, masked
 from mlcli.spec.compose import Composer, Fault, Mark, Node, Path_, TooMuch
 
 __all__ = ["MAX_BYTES", "Document", "Path_", "json_path", "load", "shown_line"]
@@ -22,12 +23,7 @@ _MAX_SHOWN = 400
 _BREAK = re.compile(r"\r\n|\n|\r")
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _PLAIN_NAME = re.compile(r"[A-Za-z_$][\w$-]*")
-_URL_CREDENTIALS = re.compile(r"(\w{1,20}://)[^/@\s'\"]+@")
-_URL_SIGNATURE = re.compile(r"([?&](?:sig|signature|token|key|password)=)[^&\s'\"]+", re.IGNORECASE)
-_SECRET_KEY = re.compile(
-    r"(?P<key>^\s*(?:-\s+)?[\"']?[\w.-]{0,60}(?:secret|password|passwd|token|api_?key|account_key|sas)[\w.-]{0,60}[\"']?\s*:\s+)\S.*",
-    re.IGNORECASE,
-)
+_KEY_AND_VALUE = re.compile(r"(?P<before>\s*(?:-\s+)?[\"']?(?P<name>[\w.-]{1,120})[\"']?\s*:\s+)\S.*")
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,11 +157,13 @@ def json_path(path: Path_) -> str:
 def shown_line(line: str, *, secret: bool = False) -> str:
     """A source line fit for an error text: no credential of a URL, no value of a secret-looking key, not endless."""
     if secret and ":" in line:
-        line = line[: line.index(":") + 1] + " ..."
+        line = f"{line[: line.index(':') + 1]} {MASK}"
     if len(line) > 5 * _MAX_SHOWN:  # cut at a word, so that no half of a secret is left
         line = line[: 5 * _MAX_SHOWN].rsplit(maxsplit=1)[0]
-    line = _URL_SIGNATURE.sub(r"\1...", _URL_CREDENTIALS.sub(r"\1...@", line))
-    line = _SECRET_KEY.sub(r"\g<key>...", line)
+    line = masked(line)
+    found = _KEY_AND_VALUE.fullmatch(line)
+    if found and is_secret_name(found["name"]):
+        line = found["before"] + MASK
     return line if len(line) <= _MAX_SHOWN else line[:_MAX_SHOWN] + " ..."
 
 

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlcli.domain.errors import MlcliError, UnsupportedError
-from mlcli.environments._definition import Definition, definition, fingerprint, redacted
+from mlcli.domain.redaction import masked
+from mlcli.environments._definition import Definition, definition, fingerprint
 
 OWN = f"{sys.version_info.major}.{sys.version_info.minor}"
 
@@ -197,7 +198,7 @@ def test_conda_variables_are_kept():
     ],
 )
 def test_secrets_are_not_shown(text, shown):
-    assert redacted(text) == shown
+    assert masked(text) == shown
 
 
 @given(st.text(max_size=40))
