@@ -17,7 +17,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from mlcli import registry
+from mlcli import agent, registry
 from mlcli.domain.errors import MlcliError, NotFoundError, UnsupportedError, UsageError
 from mlcli.domain.job import EnvironmentSpec
 from mlcli.domain.settings import Settings
@@ -119,9 +119,16 @@ class Workspace:
                 start_new_session=True,
                 # Not the person's folder: `-m` would import a random.py that lies there.
                 cwd=self.root,
-                env={**os.environ, "MLCLI_HOME": str(self.home)},
+                env=self._supervisor_environment(),
             )
         self._supervisors.append(process)  # kept: a Popen that is forgotten while its process runs warns
+
+    def _supervisor_environment(self) -> dict[str, str]:
+        """Ours, with the home that we use, and without the mark of a job that we may be running in: what that job has
+        left running is ended with it.
+        """
+        kept = {name: value for name, value in os.environ.items() if name != agent.COOKIE}
+        return {**kept, "MLCLI_HOME": str(self.home)}
 
 
 def home() -> Path:
