@@ -42,7 +42,6 @@ class Starter:
     flags: tuple[Flag, ...] = ()
     inputs: Mapping[str, Input] = field(default_factory=dict)
     experiment_name: str | None = None
-    schema: str | None = None
 
 
 def is_name(text: str) -> bool:
@@ -92,8 +91,6 @@ def write(starter: Starter) -> str:
 
 
 def _head(starter: Starter) -> Iterator[str]:
-    if starter.schema:
-        yield f"# yaml-language-server: $schema={starter.schema}"
     yield "# Check it:  mlcli job validate -f THIS_FILE        Run it:  mlcli job create -f THIS_FILE --stream"
     yield ""
     if starter.experiment_name:

@@ -91,7 +91,7 @@ def upgraded_environment(tree: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def upgrade_text(text: str, file: str, base: Path, reader: FileReader) -> str:
-    """The file rewritten in today's words, comments, order and quoting kept.
+    """The file rewritten in today's words, comments, order and quoting kept; a file that is in them already, as it is.
 
     Raises InvalidSpecError when the file is not a job or holds something that today's form cannot say.
     """
@@ -108,7 +108,10 @@ def upgrade_text(text: str, file: str, base: Path, reader: FileReader) -> str:
     errors = tuple(found for found in validate(document, kind) if found.severity is Severity.ERROR)
     if errors:
         raise InvalidSpecError(errors)
-    upgrade(document, kind, base=base, reader=reader)  # refuses what cannot be said, with places
+    if (
+        upgrade(document, kind, base=base, reader=reader) == document.tree
+    ):  # raises for what cannot be said, with places
+        return text
     yaml = YAML(typ="rt", pure=True)
     yaml.preserve_quotes = True
     yaml.width = 10_000

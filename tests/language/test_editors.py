@@ -69,6 +69,14 @@ def test_values_are_offered_too(editor: LanguageClient, tmp_path: Path) -> None:
     assert {"ro_mount", "download"} <= offered
 
 
+def test_so_does_a_schema_key_with_a_relative_path(editor: LanguageClient, tmp_path: Path) -> None:
+    schemas = tmp_path / "schemas"
+    schemas.symlink_to(schema_folder())
+    uri = editor.open(write(tmp_path, "search.yaml", "$schema: ./schemas/sweepJob.schema.json\nobjectve: {}\n"))
+    editor.until(lambda: bool(editor.diagnostics.get(uri)))
+    assert any("objectve" in found["message"] for found in editor.diagnostics[uri])
+
+
 def test_a_schema_line_in_the_file_needs_no_setting(editor: LanguageClient, tmp_path: Path) -> None:
     schema = schema_folder() / "sweepJob.schema.json"
     text = f"# yaml-language-server: $schema={schema}\ntype: sweep\nobjectve: {{}}\n"

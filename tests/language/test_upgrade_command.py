@@ -119,6 +119,13 @@ def test_windows_line_ends_stay(mlcli, old: Path) -> None:
     assert data.count(b"\r\n") == data.count(b"\n") > 5
 
 
+@pytest.mark.parametrize(
+    "text", ["{command: echo , environment: current}", "command:   echo # as it is\nenvironment: 'current'\n"]
+)
+def test_what_is_in_todays_words_is_not_touched(text: str, tmp_path: Path) -> None:
+    assert upgrade_text(text, "job.yml", tmp_path, DiskFiles()) == text
+
+
 def kind_of(text: str, path: Path) -> Kind | None:
     """What a file without errors is; what it names need not be in the corpus."""
     try:
