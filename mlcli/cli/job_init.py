@@ -87,11 +87,12 @@ def _content(session: Session, wish: Wish) -> starter.Starter:
         code=_relative(folder, base),
         environment=environment,
         compute=_compute(session, wish),
+        file=wish.target.name,
         requirements=lines,
         python=f"{sys.version_info.major}.{sys.version_info.minor}",
         flags=flags,
         inputs=inputs,
-        experiment_name=folder.name if starter.is_name(folder.name) else None,
+        experiment_name=starter.experiment_of(folder),
     )
 
 

@@ -10,13 +10,15 @@ import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
+from pathlib import PurePath, PurePosixPath
 
 from mlcli.domain.job import DataInput, Input, LiteralInput, Scalar
 from mlcli.spec.script_flags import Flag
 
 _PLAIN = re.compile(r"(?:[A-Za-z_/]|\.\.?/)[\w./@:-]*(?: [\w./@=-]+)*", re.ASCII)
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_EXPERIMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+_CODE_FOLDERS = frozenset({"src", "code", "scripts", "app"})
 _WORDS = frozenset({"true", "false", "null", "yes", "no", "on", "off", "y", "n", "~"})
 _WIDTH = 110
 _RUNNERS = {".py": "python", ".sh": "bash", ".r": "Rscript", ".jl": "julia"}
@@ -27,7 +29,7 @@ _URL = re.compile(r"(https?://|azureml:)")
 class Starter:
     """What goes into the file.
 
-    ``code``: the folder, relative to the job file. ``environment``: ``current``, ``azureml:...``, or the path of a conda
+    ``file``: the job file's own name. ``code``: the folder, relative to the job file. ``environment``: ``current``, ``azureml:...``, or the path of a conda
     file, relative to the job file; ``requirements`` (pip's lines) takes its place when there are any.
     ``flags``: what the script declares; ``inputs``: what some of them get.
     """
@@ -36,6 +38,7 @@ class Starter:
     code: str
     environment: str
     compute: str
+    file: str = "job.yml"
     requirements: tuple[str, ...] = ()
     requirements_file: str = "requirements.txt"
     python: str = "3.11"
@@ -45,8 +48,14 @@ class Starter:
 
 
 def is_name(text: str) -> bool:
-    """Whether an input (or an experiment) may be called so."""
+    """Whether an input may be called so."""
     return _NAME.fullmatch(text) is not None
+
+
+def experiment_of(folder: PurePath) -> str | None:
+    """An experiment name from where a script is: its folder's, or the one above when that only says "code"."""
+    name = folder.parent.name if folder.name in _CODE_FOLDERS else folder.name
+    return name if _EXPERIMENT.fullmatch(name) else None
 
 
 def runner(script: str) -> str | None:
@@ -91,7 +100,8 @@ def write(starter: Starter) -> str:
 
 
 def _head(starter: Starter) -> Iterator[str]:
-    yield "# Check it:  mlcli job validate -f THIS_FILE        Run it:  mlcli job create -f THIS_FILE --stream"
+    file = shlex.quote(starter.file)
+    yield f"# Check it:  mlcli job validate -f {file}        Run it:  mlcli job create -f {file} --stream"
     yield ""
     if starter.experiment_name:
         yield "# Runs with the same experiment name are listed together."

@@ -163,3 +163,10 @@ def test_requirements_are_flattened_and_what_is_local_is_left_out(tmp_path: Path
     taken, left_out = requirements.flatten(file, DiskFiles())
     assert taken == ("lightgbm==4.5.0", "scipy>=1.10 ; python_version > '3.9'", "a   >=1")
     assert left_out == ("-e .", "./wheels/x.whl", "--index-url https://me:secret@host/simple")
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"), [("/x/iris/src", "iris"), ("/x/my-model", "my-model"), ("/x/über uns", None), ("/", None)]
+)
+def test_the_experiment_is_called_after_the_folder(folder: str, name: str | None) -> None:
+    assert starter.experiment_of(Path(folder)) == name
