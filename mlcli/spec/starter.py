@@ -29,8 +29,8 @@ _URL = re.compile(r"(https?://|azureml:)")
 class Starter:
     """What goes into the file.
 
-    ``file``: the job file's own name. ``code``: the folder, relative to the job file. ``environment``: ``current``, ``azureml:...``, or the path of a conda
-    file, relative to the job file; ``requirements`` (pip's lines) takes its place when there are any.
+    ``file``: the job file's own name. ``code``: the folder, relative to the job file. ``environment``: ``current``,
+    ``azureml:...``, or the path of a conda file, relative to the job file; ``requirements`` (pip's lines) takes its place when there are any.
     ``flags``: what the script declares; ``inputs``: what some of them get.
     """
 
@@ -100,7 +100,7 @@ def write(starter: Starter) -> str:
 
 
 def _head(starter: Starter) -> Iterator[str]:
-    file = shlex.quote(starter.file)
+    file = shlex.quote(starter.file) if starter.file.isprintable() else "FILE"
     yield f"# Check it:  mlcli job validate -f {file}        Run it:  mlcli job create -f {file} --stream"
     yield ""
     if starter.experiment_name:
