@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
@@ -31,6 +31,7 @@ def test_of_job_files(path: Any) -> None:
     assert told(events(text)) == told(YAML(typ="safe", pure=True).parse(text))
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(PIECES), max_size=30).map("".join))
 def test_of_any_text(text: str) -> None:
     assert told(events(text)) == told(YAML(typ="safe", pure=True).parse(text))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
@@ -83,6 +83,7 @@ def test_what_cannot_be_told_is_not_guessed(source: str) -> None:
     assert read_flags(source) is None
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_no_script_makes_the_reader_fail(source: str) -> None:
     read_flags(source)
@@ -120,6 +121,7 @@ LITERALS = st.one_of(
 )
 
 
+@settings(deadline=None)
 @given(LITERALS, st.text(max_size=30))
 def test_whatever_stands_in_a_script_stays_what_it_is_in_the_file(value: object, remark: str) -> None:
     flag = Flag("--x", "x", default=value, help=" ".join(remark.split()))  # type: ignore[arg-type]
@@ -130,6 +132,7 @@ def test_whatever_stands_in_a_script_stays_what_it_is_in_the_file(value: object,
     assert text.replace("\n", "").isprintable()
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(blacklist_categories=["Cs"]), min_size=1, max_size=200))
 def test_a_command_stays_what_it_is(command: str) -> None:
     content = starter.Starter(command=command, code=".", environment="current", compute="local")
