@@ -12,14 +12,16 @@ import os
 import struct
 import sys
 import zlib
+from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from mlcli.stores._files import free_name
 from mlcli.stores._scan import Remembered
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
     from pathlib import Path
 
 _FORMAT = zlib.crc32(f"mlcli 1 {sys.implementation.cache_tag} {marshal.version}".encode())
@@ -28,34 +30,46 @@ _FIELDS = Remembered.__slots__
 _REWRITE_SHARE = 0.5
 
 
-def recall(file: Path) -> tuple[str, dict[str, Remembered]]:
-    """The generation of the store that the memory belongs to, and the folders by name; empty when there is none."""
+@dataclass(frozen=True)
+class Memory:
+    """What is known of a code folder: its folders by name, the generation of the store that this is true of, and the
+    size and share of its file that could be read.
+    """
+
+    generation: str = ""
+    folders: Mapping[str, Remembered] = field(default_factory=dict)
+    length: int = 0
+    first: int = 0
+
+
+def recall(file: Path) -> Memory:
+    """What was remembered; nothing where there is none."""
     generation = ""
     folders: dict[str, Any] = {}
+    length = first = 0
     with suppress(OSError):
-        for of, some in _records(file.read_bytes()):
+        for end, of, some in _records(file.read_bytes()):
             if of != generation:
                 generation, folders = of, {}
             folders.update(some)
-    return generation, {name: Remembered(*values) for name, values in folders.items()}
+            first, length = first or end, end
+    return Memory(generation, {name: Remembered(*values) for name, values in folders.items()}, length, first)
 
 
-def remember(file: Path, generation: str, folders: Mapping[str, Remembered], changed: Mapping[str, Remembered]) -> None:
-    """Keep ``folders``, of which only ``changed`` differ from what was recalled. Nothing happens where nothing can be
-    written.
-    """
+def remember(file: Path, before: Memory, now: Memory, changed: Mapping[str, Remembered]) -> None:
+    """Keep ``now``, of which only ``changed`` differ from ``before``. Nothing happens where nothing can be written."""
     with suppress(OSError):
-        if len(changed) < _REWRITE_SHARE * len(folders):
-            record = _record(generation, changed)
-            with open(file, "r+b") as known:  # noqa: PTH123
-                size, first = os.fstat(known.fileno()).st_size, _HEADER.unpack(known.read(_HEADER.size))[1]
-            if size + len(record) < first * (1 + _REWRITE_SHARE):
+        if before.generation == now.generation and len(changed) < _REWRITE_SHARE * len(now.folders):
+            record = _record(now.generation, changed)
+            small = before.length + len(record) < before.first * (1 + _REWRITE_SHARE)
+            if small and file.stat().st_size == before.length:
                 _append(file, record)
                 return
-        _write(file, _record(generation, folders))
+        _write(file, _record(now.generation, now.folders))
 
 
-def _records(data: bytes) -> Iterator[tuple[str, dict[str, Any]]]:
+def _records(data: bytes) -> Iterator[tuple[int, str, dict[str, Any]]]:
+    """Where each record ends, its generation and its folders; up to the first that is torn or another Python's."""
     position = 0
     with suppress(struct.error, ValueError, EOFError, TypeError):
         while position < len(data):
@@ -63,8 +77,8 @@ def _records(data: bytes) -> Iterator[tuple[str, dict[str, Any]]]:
             body = memoryview(data)[position + _HEADER.size : position + _HEADER.size + length]
             if form != _FORMAT or len(body) != length or zlib.crc32(body) != checksum:
                 return
-            yield marshal.loads(body)  # noqa: S302  (our own file, checked)
             position += _HEADER.size + length
+            yield (position, *marshal.loads(body))  # noqa: S302  (our own file, checked)
 
 
 def _record(generation: str, folders: Mapping[str, Remembered]) -> bytes:

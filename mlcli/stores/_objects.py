@@ -54,6 +54,7 @@ class Objects:
     """The objects below ``root``. Raises OSError and sqlite3.Error; digests are 32 bytes."""
 
     def __init__(self, root: Path, notices: list[str]) -> None:
+        self.root = root
         self._blobs = root / "blobs"
         self._new = self._blobs / ".new"
         self.database = Database(

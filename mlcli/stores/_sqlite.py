@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 BUSY_TIMEOUT_S = 30.0
 _BUILD_TIMEOUT_S = 120.0
+_LITTLE_SPACE = 256 * 1024
+_PATIENCE_MS = 8  # SQLite sleeps 1, 2 and 5 ms
 _NETWORK_FILE_SYSTEMS = frozenset(
     {
         "nfs",
@@ -50,16 +52,28 @@ _NETWORK_FILE_SYSTEMS = frozenset(
 )
 
 
-def is_full(error: Exception) -> bool:
-    """Whether an OSError or sqlite3.Error says that the disk is full."""
-    return getattr(error, "errno", None) in {errno.ENOSPC, errno.EDQUOT} or "is full" in str(error)
+def is_full(error: Exception, root: Path) -> bool:
+    """Whether an OSError or sqlite3.Error says that the disk of ``root`` is full."""
+    text = str(error)
+    if getattr(error, "errno", None) in {errno.ENOSPC, errno.EDQUOT} or "is full" in text:
+        return True
+    # SQLite has no better word when its shared memory file cannot grow.
+    return "disk I/O error" in text and _free_bytes(root) < _LITTLE_SPACE
+
+
+def _free_bytes(root: Path) -> int:
+    try:
+        disk = os.statvfs(root)
+    except OSError:
+        return _LITTLE_SPACE
+    return disk.f_bavail * disk.f_frsize
 
 
 def explain(error: Exception, doing: str, root: Path) -> StoreError:
     """An OSError or sqlite3.Error as what happened, why, and what to do."""
     code = getattr(error, "errno", None)
     text = str(error)
-    if is_full(error):
+    if is_full(error, root):
         return StoreError(
             f"{doing}: no space left on the disk of {root}",
             hint="free some space there (mlcli job prune), then try again",
@@ -176,7 +190,7 @@ class Database:
             if not self._writable:
                 raise self._why_not or sqlite3.OperationalError("attempt to write a readonly database")
             try:
-                connection.execute("BEGIN IMMEDIATE")
+                _begin(connection)
                 yield connection
                 connection.execute("COMMIT")
             except BaseException as error:
@@ -187,6 +201,8 @@ class Database:
                     connection.execute("ROLLBACK")
                 if isinstance(error, sqlite3.DatabaseError):
                     self._give_up_if_ruined(error)
+                if "disk I/O error" in str(error):
+                    self.close()  # what it knows of the file may be wrong now
                 raise
 
     def close(self) -> None:
@@ -221,9 +237,7 @@ class Database:
         self._writable, self._why_not = True, None
         try:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            connection = self._connect_good() or self._build()
-            self._inode = os.stat(self._path).st_ino  # noqa: PTH116
-            return connection
+            return self._connect_good() or self._build()
         except (OSError, sqlite3.OperationalError) as error:
             if "locked" in str(error):
                 raise
@@ -235,11 +249,14 @@ class Database:
         """A connection to the file as it is, or None when there is none or it cannot be used as it is."""
         import sqlite3
 
-        if not self._path.exists():
+        try:
+            self._inode = os.stat(self._path).st_ino  # noqa: PTH116
+        except FileNotFoundError:
             return None
         connection = _connect(self._path, "rw")
         try:
-            if connection.execute("PRAGMA user_version").fetchone()[0] == self._version and self._sound(connection):
+            version = connection.execute("PRAGMA user_version").fetchone()[0]
+            if version == self._version and self._sound(connection) and self._same_file():
                 local = connection.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
                 connection.execute(f"PRAGMA synchronous={'OFF' if local else 'NORMAL'}")
                 return connection
@@ -252,18 +269,39 @@ class Database:
         return None
 
     def _build(self) -> sqlite3.Connection:
-        with _file_lock(self._path.with_name(self._path.name + ".lock")):
-            connection = self._connect_good()
-            if connection is not None:
-                return connection
-            fresh = self._path.with_name(f"{self._path.name}.new-{os.getpid()}")
-            try:
-                self._make(fresh)
-                self._set_aside()
-                os.replace(fresh, self._path)  # noqa: PTH105
-            finally:
-                fresh.unlink(missing_ok=True)
-            return _connect(self._path, "rw")
+        """Make the file, or wait for the process that does."""
+        deadline = time.monotonic() + _BUILD_TIMEOUT_S
+        with self._lock_file() as lock:
+            while True:
+                mine = _take_lock(lock)
+                connection = self._connect_good()
+                if connection is None and mine:
+                    self._replace()
+                    connection = self._connect_good()
+                if connection is not None:
+                    return connection
+                if time.monotonic() > deadline:
+                    raise TimeoutError(errno.ETIMEDOUT, f"{self._path} is locked: another process keeps making it anew")
+                time.sleep(0.02)
+
+    @contextmanager
+    def _lock_file(self) -> Iterator[int]:
+        path = self._path.with_name(self._path.name + ".lock")
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, stat.S_IRUSR | stat.S_IWUSR)
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+    def _replace(self) -> None:
+        """Make a new file and put it in place. Under the lock."""
+        fresh = self._path.with_name(f"{self._path.name}.new")
+        try:
+            self._make(fresh)
+            self._set_aside()
+            os.replace(fresh, self._path)  # noqa: PTH105
+        finally:
+            fresh.unlink(missing_ok=True)
 
     def _make(self, path: Path) -> None:
         path.unlink(missing_ok=True)
@@ -316,8 +354,8 @@ class Database:
         if not self._writable or not _is_ruined(error):
             return
         self.close()
-        with _file_lock(self._path.with_name(self._path.name + ".lock")):
-            if self._same_file():
+        with self._lock_file() as lock:
+            if _take_lock(lock) and self._same_file():
                 self._set_aside()
         raise StoreError(
             f"{self._path} was damaged ({error})", hint="run the command again: the file is made anew by itself"
@@ -332,6 +370,27 @@ def _connect(path: Path, mode: str) -> sqlite3.Connection:
     )
 
 
+def _begin(connection: sqlite3.Connection) -> None:
+    """Start to write. SQLite looks for a free lock ever less often, every tenth of a second in the end, which is long
+    where many write briefly: here it looks every 30 to 60 ms, each process at a pace of its own.
+    """
+    import sqlite3
+
+    deadline = time.monotonic() + BUSY_TIMEOUT_S
+    connection.execute(f"PRAGMA busy_timeout={_PATIENCE_MS}")
+    try:
+        while True:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+                return
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error) or time.monotonic() > deadline:
+                    raise
+            time.sleep(0.02 + os.getpid() % 32 / 1000)
+    finally:
+        connection.execute(f"PRAGMA busy_timeout={int(BUSY_TIMEOUT_S * 1000)}")
+
+
 def _use_wal(connection: sqlite3.Connection) -> None:
     """Switch to WAL for good; where the file system cannot, the classic journal stays."""
     import sqlite3
@@ -343,22 +402,12 @@ def _use_wal(connection: sqlite3.Connection) -> None:
         connection.execute("PRAGMA journal_mode=DELETE")
 
 
-@contextmanager
-def _file_lock(path: Path) -> Iterator[None]:
-    """Hold a lock file that the kernel frees when its holder dies."""
+def _take_lock(descriptor: int) -> bool:
+    """Whether the lock file is ours, until it is closed or we die; false while another process has it."""
     import fcntl
 
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, stat.S_IRUSR | stat.S_IWUSR)
     try:
-        deadline = time.monotonic() + _BUILD_TIMEOUT_S
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(0.01)
-        yield
-    finally:
-        os.close(descriptor)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

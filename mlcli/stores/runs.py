@@ -252,7 +252,7 @@ class FolderRunStore(RunStore):
             try:
                 self._forget(name, trash)
             except Exception as error:
-                if not is_full(error) or not os.path.lexists(folder):
+                if not is_full(error, self._root) or not os.path.lexists(folder):
                     raise
                 os.rename(folder, trash)  # noqa: PTH104
                 freed = remove_tree(trash)  # makes the room that the index needs to forget the run
@@ -488,7 +488,9 @@ def _is_refused(error: Exception) -> bool:
 
     code = getattr(error, "errno", None)
     refused = {errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EDQUOT}
-    return code in refused or any(words in str(error) for words in ("readonly", "unable to open", "is full", "locked"))
+    return code in refused or any(
+        words in str(error) for words in ("readonly", "unable to open", "is full", "locked", "disk I/O")
+    )
 
 
 def _is_dead(owner: ProcessIdentity) -> bool:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from mlcli.domain.errors import SnapshotError, StoreError
 from mlcli.ports.stores import SnapshotStore, SnapshotSummary, StoredSnapshot
-from mlcli.stores._memory import recall, remember
+from mlcli.stores._memory import Memory, recall, remember
 from mlcli.stores._objects import SMALL, Added, DamagedError, Objects
 from mlcli.stores._scan import (
     MODE,
@@ -108,7 +108,7 @@ class ContentStore(SnapshotStore):
     def scan(self, folder: Path) -> SnapshotSummary:
         """One walk; nothing is read but ignore files, nothing written."""
         with store_errors(f"cannot look at {folder}", self._workspace):
-            return _summary(self._scan(folder, recall(self._memory(folder))[1]))
+            return _summary(self._scan(folder, recall(self._memory(folder)).folders))
 
     def put(self, folder: Path) -> StoredSnapshot:
         """One walk, then what is not known of it already is read. Killed in the middle, it leaves no snapshot."""
@@ -181,8 +181,8 @@ class ContentStore(SnapshotStore):
     def _put(self, folder: Path) -> StoredSnapshot | None:
         """None when objects were deleted meanwhile, so that what was found stored may not be there any more."""
         generation = self._objects.generation()
-        known, remembered = recall(self._memory(folder))
-        tree = self._scan(folder, remembered if known == generation else {})
+        before = recall(self._memory(folder))
+        tree = self._scan(folder, before.folders if before.generation == generation else {})
         storing = _Storing(self._objects)
         digest = storing.whole(tree)
         if storing.problems:
@@ -190,7 +190,7 @@ class ContentStore(SnapshotStore):
         if not self._note_use(digest, generation):
             return None
         if storing.changed:
-            remember(self._memory(folder), generation, storing.memory, storing.changed)
+            remember(self._memory(folder), before, Memory(generation, storing.memory), storing.changed)
         return StoredSnapshot(digest.hex(), _summary(tree), storing.new.count, storing.new.size)
 
     def _note_use(self, digest: bytes, generation: str) -> bool:
@@ -304,7 +304,7 @@ class _Storing:
         except IsADirectoryError:
             return None  # it was a file when the folder was listed
         except OSError as error:
-            if is_full(error):
+            if is_full(error, self._objects.root):
                 raise
             self.problems.append(f"{path}: {error.strerror}")
             return None

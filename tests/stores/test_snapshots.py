@@ -111,8 +111,22 @@ def test_a_damaged_memory_is_no_memory(store: ContentStore, code: Path, damage: 
     (memory,) = (store._root / "memory").iterdir()
     data = memory.read_bytes()
     memory.write_bytes(data[: len(data) // 2] + b"\xff" + data[len(data) // 2 + 1 :] if damage is None else damage)
-    assert _memory.recall(memory) == ("", {})
+    assert _memory.recall(memory) == _memory.Memory()
     assert again(store).put(code).digest == digest
+
+
+def test_a_torn_record_is_written_over(store: ContentStore, code: Path) -> None:
+    for number in range(9):
+        (code / f"folder_{number}").mkdir()
+    store.put(code)
+    (memory,) = (store._root / "memory").iterdir()
+    with memory.open("ab") as file:
+        file.write(b"torn")
+    (code / "train.py").write_text("changed")
+    digest = store.put(code).digest
+    recalled = _memory.recall(memory)
+    assert recalled.length == memory.stat().st_size
+    assert recalled.folders[""].node.hex() == digest
 
 
 def test_a_memory_grows_by_what_changed_and_is_written_anew_in_the_end(store: ContentStore, code: Path) -> None:
