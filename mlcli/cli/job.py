@@ -358,8 +358,7 @@ def update(
     if not (set_ or add or remove):
         hint = "--set tags.stage=final, --set description='...', --remove tags.stage"
         raise UsageError("nothing to change", hint=hint)
-    run = session.services.runs.get(name)
-    changed = manage.update(session.services, name, changes(run, [*set_, *add], remove))
+    changed = manage.update(session.services, name, lambda run: changes(run, [*set_, *add], remove))
     if web:
         _no_web_page(session)
     actions.show(session, changed)

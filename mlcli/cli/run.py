@@ -115,5 +115,4 @@ def update(
     if not add_tag:
         raise UsageError("nothing to change", hint="--add-tag stage=final")
     tags = [f"tags.{tag}" if "=" in tag else f"tags.{tag}=" for tag in add_tag]
-    current = session.services.runs.get(run)
-    actions.show(session, manage.update(session.services, run, changes(current, tags)))
+    actions.show(session, manage.update(session.services, run, lambda current: changes(current, tags)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from mlcli.domain.errors import MlcliError
@@ -13,9 +13,9 @@ from mlcli.operations import layout, observe
 from mlcli.ports.services import Services
 
 
-def update(services: Services, name: str, changes: RunChanges) -> Run:
-    """Change display name, description, tags or properties."""
-    return services.runs.update(name, changes)
+def update(services: Services, name: str, change: Callable[[Run], RunChanges]) -> Run:
+    """Change display name, description, tags or properties, by what ``change`` makes of the run as it is."""
+    return services.runs.edit(name, change)
 
 
 def archive(services: Services, name: str) -> Run:

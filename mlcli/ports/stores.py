@@ -52,11 +52,17 @@ class RunStore(ABC):
 
     @abstractmethod
     def events(self, name: str) -> Sequence[Event]:
-        """Every move of the run, oldest first."""
+        """Every move of the run, oldest first; the first is its creation."""
 
     @abstractmethod
+    def edit(self, name: str, change: Callable[[Run], RunChanges]) -> Run:
+        """Change what a person may change. ``change`` is asked for it with the run as it is, while nobody else writes: of
+        two edits at once neither undoes the other. It is pure; where it raises, nothing is changed.
+        """
+
     def update(self, name: str, changes: RunChanges) -> Run:
-        """Change what a person may change."""
+        """The same, when what changes does not hang on what the run is."""
+        return self.edit(name, lambda _run: changes)
 
     @abstractmethod
     def claim(self, name: str, ttl_s: float = 60.0) -> Lease | None:
@@ -138,7 +144,9 @@ class SnapshotStore(ABC):
 
     @abstractmethod
     def prune(self, keep: Iterable[str]) -> int:
-        """Delete snapshots and blobs not reachable from ``keep`` (snapshot digests); bytes freed."""
+        """Delete snapshots and blobs not reachable from ``keep`` (snapshot digests); bytes freed. One put a moment ago is
+        kept too: the run that it is for may not be recorded yet.
+        """
 
 
 class DownloadCache(ABC):

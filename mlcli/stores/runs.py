@@ -187,18 +187,18 @@ class FolderRunStore(RunStore):
             except FileNotFoundError:
                 raise self._not_found(name) from None
 
-    def update(self, name: str, changes: RunChanges) -> Run:
+    def edit(self, name: str, change: Callable[[Run], RunChanges]) -> Run:
         """``run.json`` is replaced, then the row; both or neither."""
         file = self._folder_of(name) / RUN_FILE
-        given = {key: value for key, value in vars(changes).items() if value is not None}
         with store_errors(f"cannot update run {name}", self._root):
             self._settle()
-            with self._changing(name) as change:
-                before = self._known(change.connection, name)
+            with self._changing(name) as under_way:
+                before = self._known(under_way.connection, name)
+                given = {key: value for key, value in vars(change(before)).items() if value is not None}
                 after = replace(before, **given)
                 replace_json(file, _static(after))
-                change.undo.append(lambda: replace_json(file, _static(before)))
-                index.put(change.connection, after)
+                under_way.undo.append(lambda: replace_json(file, _static(before)))
+                index.put(under_way.connection, after)
         return after
 
     def claim(self, name: str, ttl_s: float = 60.0) -> Lease | None:

@@ -200,6 +200,29 @@ class RunStoreSuite:
         assert store.update("one", RunChanges(archived=False, description="")).description == ""
         assert store.get("one").state is State.RUNNING
 
+    def test_edits_at_once_do_not_undo_each_other(self, store: RunStore) -> None:
+        store.create(a_run("one"), {})
+
+        def tag(number: int) -> None:
+            store.edit("one", lambda run: RunChanges(tags={**run.tags, f"tag_{number}": "x"}))
+
+        threads = [threading.Thread(target=tag, args=(number,)) for number in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert set(store.get("one").tags) == {f"tag_{number}" for number in range(8)}
+
+    def test_an_edit_that_is_refused_changes_nothing(self, store: RunStore) -> None:
+        store.create(a_run("one"), {})
+
+        def refuse(run: Run) -> RunChanges:
+            raise UsageError(f"{run.name} stays")
+
+        with pytest.raises(UsageError, match="one stays"):
+            store.edit("one", refuse)
+        assert store.update("one", RunChanges(description="x")).description == "x"
+
     # list
 
     def test_the_filter_narrows(self, store: RunStore) -> None:

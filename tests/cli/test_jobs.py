@@ -268,6 +268,15 @@ def test_update_changes_what_a_person_may_change(mlcli):
     assert mlcli("job", "update", name, "--set", "status=Completed").code == 2
 
 
+def test_tags_given_at_once_are_all_kept(mlcli):
+    name = finished(mlcli, "true")
+    wanted = {f"tag_{number}": "x" for number in range(6)}
+    commands = [mlcli.start("job", "update", name, "--set", f"tags.{tag}=x", "-o", "none") for tag in wanted]
+    told = [(command.communicate(timeout=120)[1], command.returncode) for command in commands]
+    assert {code for _, code in told} == {0}, told
+    assert mlcli("job", "show", name).json["tags"] == wanted
+
+
 def test_archived_jobs_are_hidden_until_they_are_restored(mlcli):
     finished(mlcli, "true", "-n", "a")
     finished(mlcli, "true", "-n", "b")
