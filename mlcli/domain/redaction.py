@@ -12,7 +12,10 @@ from typing import Any
 
 MASK = "***"
 
-_USER_INFORMATION = re.compile(r"(?<=://)[^/\s@'\"]+(?=@)")
+_USER_INFORMATION = re.compile(
+    r"(?:(?<=://)(?<!wasb://)(?<!wasbs://)(?<!abfs://)(?<!abfss://)[^/\s@'\"]+"
+    r"|(?<=://)[^/\s@'\":]+:[^/\s@'\"]+)(?=@)"  # in a storage address a container's name stands there
+)
 _SIGNATURE = re.compile(
     r"(?P<name>[?&][^=&\s]*(?:sig|token|key|secret|password|credential)[^=&\s]*=)[^&\s'\"]+", re.IGNORECASE
 )

@@ -294,8 +294,8 @@ def _variables(variables: Any) -> dict[str, str]:
 def _needs_conda(packages: list[str]) -> UnsupportedError:
     moved = [f"    - {_as_requirement(package)}" for package in packages]
     return UnsupportedError(
-        f"the conda file asks for packages that only conda installs: {', '.join(packages)}",
-        hint="move them under 'pip:' where the package index has them (see below); environments made by conda come in a later version",
+        f"the conda file asks conda for more than python and pip: {', '.join(packages)}",
+        hint="environments made by conda come in a later version; move what the package index has under 'pip:', like this",
         details=("dependencies:", "- pip:", *moved),
     )
 

@@ -11,6 +11,7 @@ from urllib.parse import unquote, urlsplit
 from mlcli.domain.errors import MlcliError, NotFoundError, SnapshotError, UnsupportedError
 from mlcli.domain.job import CommandJob, DataInput, LiteralInput, Output
 from mlcli.domain.plan import CodePlan, EnvironmentPlan, InputPlan, OutputPlan, Plan
+from mlcli.domain.redaction import masked
 from mlcli.operations import layout, names
 from mlcli.ports.services import Services
 from mlcli.spec.interpolate import interpolate, literal_text
@@ -32,7 +33,7 @@ def plan(services: Services, job: CommandJob) -> Plan:
     try:
         notices += services.backend(backend).check(job)
     except UnsupportedError as refused:
-        refusals.append(_sentence(refused))
+        refusals.append(_refusal(refused))
     inputs = tuple(_input(name, given, folder, refusals) for name, given in job.inputs.items())
     outputs = tuple(_output(name, wanted, folder, notices) for name, wanted in job.outputs.items())
     planned = Plan(
@@ -55,15 +56,17 @@ def plan(services: Services, job: CommandJob) -> Plan:
     return replace(planned, environment_variables=dict(_variables(services.name, job, planned)))
 
 
-def _sentence(error: MlcliError) -> str:
-    return f"{error.message}: {error.hint}" if error.hint else error.message
+def _refusal(error: MlcliError) -> str:
+    """What a refusal says and what to do about it, its evidence on lines below."""
+    sentence = f"{error.message}: {error.hint}" if error.hint else error.message
+    return "\n".join((sentence, *error.details))
 
 
 def _backend(services: Services, compute: str, refusals: list[str]) -> str:
     try:
         return services.backend_of_compute(compute)
     except NotFoundError as missing:
-        refusals.append(_sentence(missing))
+        refusals.append(_refusal(missing))
         return services.backend_of_compute(DEFAULT_COMPUTE)
 
 
@@ -72,7 +75,7 @@ def _environment(services: Services, job: CommandJob, refusals: list[str]) -> En
         builder = services.environment_builder(job.environment)
         return builder.plan(job.environment)
     except MlcliError as refused:
-        refusals.append(_sentence(refused))
+        refusals.append(_refusal(refused))
         return EnvironmentPlan("none", job.environment, None, cached=False, description=refused.message)
 
 
@@ -85,7 +88,7 @@ def _code(services: Services, job: CommandJob, refusals: list[str]) -> CodePlan 
     try:
         summary = services.snapshots.scan(Path(job.code))
     except SnapshotError as refused:
-        refusals.append(_sentence(refused))
+        refusals.append(_refusal(refused))
         return None
     return CodePlan(job.code, summary.files, summary.size)
 
@@ -119,7 +122,7 @@ def _file_name(url: str) -> str:
 
 
 def _without_secret(path: str) -> str:
-    return path.partition("?")[0]
+    return masked(path.partition("?")[0])
 
 
 def _output(name: str, wanted: Output, folder: Path, notices: list[str]) -> OutputPlan:

@@ -113,8 +113,14 @@ def _unknown_keys(document: Document, kind: Kind, path: Path_, error: Any) -> It
         if foreign is not None:
             yield foreign
             continue
-        hint = _unknown_key_hint(kind, path, key, [name for name in known if name not in error.instance])
+        meant = [name for name in known if name not in error.instance or _is_override(document, below)]
+        hint = _unknown_key_hint(kind, path, key, meant)
         yield document.diagnose(below, "unknown-key", f"unknown key '{key}'", hint=hint, key=True)
+
+
+def _is_override(document: Document, path: Path_) -> bool:
+    """Whether a value comes from ``--set``, which may well mean a key that the file has already."""
+    return document.place(path).file.startswith("--set")
 
 
 def _unknown_key_hint(kind: Kind, path: Path_, key: str, known: list[str]) -> str | None:

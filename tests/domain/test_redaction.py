@@ -15,6 +15,8 @@ from mlcli.domain.redaction import MASK, is_secret_name, masked, masked_record
         ("https://a.blob/x.csv?sv=2021&sig=abc%3D&se=1", "https://a.blob/x.csv?sv=2021&sig=***&se=1"),
         ("https://host/x?access_token=1", "https://host/x?access_token=***"),
         ("git@github.com:me/x.git", "git@github.com:me/x.git"),
+        ("wasbs://container@account.blob/x?sig=abc", "wasbs://container@account.blob/x?sig=***"),
+        ("abfss://container:pa55@account.dfs/x", "abfss://***@account.dfs/x"),
         ("a plain text with key=value", "a plain text with key=value"),
     ],
 )

@@ -144,3 +144,27 @@ def test_every_command_job_of_the_corpus_has_a_plan(mlcli: Mlcli) -> None:
 def test_a_number_reaches_the_command_as_it_was_written(mlcli: Mlcli, tmp_path: Path) -> None:
     job = write(tmp_path, "command: echo ${{inputs.rate}}\ninputs: {rate: 0.10}\nenvironment: current\n")
     assert plan_of(mlcli, job)["command"] == "echo 0.10"
+
+
+def test_what_stands_in_the_way_shows_no_credential(mlcli: Mlcli, tmp_path: Path) -> None:
+    job = write(
+        tmp_path,
+        """
+command: cat ${{inputs.far}}
+inputs: {far: {type: uri_file, path: "ftp://me:pa55word@host/x.csv?sig=51gn"}}
+outputs: {away: {type: uri_folder, path: "ftp://me:pa55word@host/away"}}
+environment: current
+""",
+    )
+    for flags in (["--dry-run"], []):
+        done = mlcli("job", "create", "-f", job, *flags)
+        assert "ftp://***@host/x.csv cannot be reached" in done.stderr
+        assert "pa55word" not in done.stdout + done.stderr
+        assert "51gn" not in done.stdout + done.stderr
+
+
+def test_what_conda_would_install_is_shown_as_pip_would(mlcli: Mlcli, tmp_path: Path) -> None:
+    job = write(tmp_path, "command: echo\nenvironment: {conda_file: {dependencies: [python=3.11, numpy=1.26, pip]}}\n")
+    done = mlcli("job", "create", "-f", job)
+    assert done.code == 1
+    assert "dependencies:\n- pip:\n    - numpy==1.26" in done.stderr

@@ -175,3 +175,12 @@ def test_any_assignment_is_applied_or_refused(assignment: str) -> None:
     except InvalidSpecError as error:
         codes = {found.code for found in error.diagnostics}
     assert codes == {"bad-override"}
+
+
+def test_the_nearest_name_may_be_one_that_the_file_has() -> None:
+    document = apply(load(TODAY, "job.yml"), ["comand=ls", "inputs.iris.pth=x.csv"])
+    found = validate(document, recognise(document.tree))
+    assert [(each.place.file, each.hint) for each in found] == [
+        ("--set comand", "did you mean 'command'?"),
+        ("--set inputs.iris.pth", "did you mean 'path'?"),
+    ]
