@@ -61,6 +61,8 @@ _UPSERT = (
 _LEASE = "lease_boot, lease_pid, lease_start, lease_expires"
 _LAST_CHARACTER = chr(0x10FFFF)
 _NEAREST_AMONG = 5000
+_STATES = {state.value: state for state in State}
+_REASONS = {reason.value: reason for reason in Reason}
 
 
 def put(connection: sqlite3.Connection, run: Run) -> None:
@@ -214,8 +216,8 @@ def _json(mapping: Mapping[str, str]) -> str:
 
 def _run(row: tuple[Any, ...]) -> Run:
     facts = dict(zip(_COLUMNS, row, strict=True))
-    facts["state"] = State(facts["state"])
-    facts["reason"] = Reason(facts["reason"])
+    facts["state"] = _STATES[facts["state"]]
+    facts["reason"] = _REASONS[facts["reason"]]
     facts["tags"] = json.loads(facts["tags"]) if facts["tags"] else {}
     facts["properties"] = json.loads(facts["properties"]) if facts["properties"] else {}
     facts["archived"] = bool(facts["archived"])
