@@ -1,6 +1,7 @@
 """``job create --dry-run``: everything is decided, everything that stands in the way is told, nothing is sent."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -9,10 +10,11 @@ from tests.conftest import Mlcli
 CORPUS = Path(__file__).parents[3] / "shared" / "reference" / "corpus"
 
 
-def plan_of(mlcli: Mlcli, job: Path, *more: str) -> dict:
+def plan_of(mlcli: Mlcli, job: Path, *more: str) -> dict[str, Any]:
     done = mlcli("job", "create", "-f", job, "--dry-run", "-o", "json", *more)
     assert done.code == 0, done.stderr
-    return done.json
+    plan: dict[str, Any] = done.json
+    return plan
 
 
 def write(folder: Path, text: str) -> Path:

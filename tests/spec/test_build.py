@@ -220,7 +220,7 @@ def test_code_is_an_absolute_folder_or_an_address(code, expected):
 
 @pytest.mark.parametrize(
     ("mode", "expected"),
-    [("ro_mount", "ro_mount"), ("RO_Mount", "ro_mount"), ("romount", "ro_mount"), ("Download", "download"), ("direct", "direct")],
+    [("ro_mount", "ro_mount"), ("RO_Mount", "ro_mount"), ("Download", "download"), ("direct", "direct")],
 )  # fmt: skip
 def test_modes_are_read_in_any_case(mode, expected):
     built = job(f"{MINIMAL}inputs: {{x: {{path: data, mode: {mode}}}}}\n")
