@@ -851,10 +851,13 @@ def _walk(root: str, folder: str, prefix: str, above: tuple[str, ...], files: di
     except (FileNotFoundError, NotADirectoryError):
         return
     for entry in entries:
-        if entry.is_dir():
-            _walk(root, entry.path, prefix + entry.name + "/", (*above, real), files)
-        elif entry.is_file():
-            files[prefix + entry.name] = entry.stat().st_size
+        try:
+            if entry.is_dir():
+                _walk(root, entry.path, prefix + entry.name + "/", (*above, real), files)
+            elif entry.is_file():
+                files[prefix + entry.name] = entry.stat().st_size
+        except FileNotFoundError:  # the job goes on meanwhile
+            continue
 
 
 def main() -> None:

@@ -185,7 +185,8 @@ class BatchBackend(Backend):
     ) -> None:
         """Copy a file to ``target``, or a folder's files below it; ``progress`` takes each path and size when it is there.
 
-        Each file appears whole, with its modification time. Files that are there already are replaced.
+        Each file appears whole, with its modification time. Files that are there already are replaced. One that a
+        running job has taken away since it was listed (a checkpoint under its first name) is left out.
         """
         source = _below(run, path)
         files = self.list_files(run, path)
@@ -194,9 +195,20 @@ class BatchBackend(Backend):
             return
         for name, size in files.items():
             _check_inside(name)
-            self._transport.get(posixpath.join(source, name), target / name)
+            if not self._got(posixpath.join(source, name), target / name):
+                continue
             if progress is not None:
                 progress(name, size)
+
+    def _got(self, source: str, target: Path) -> bool:
+        """Copy a file; whether it was still there."""
+        try:
+            self._transport.get(source, target)
+        except TransportError:
+            if self._transport.read(source, 0, 0) is None:
+                return False
+            raise
+        return True
 
     def close(self) -> None:
         """Close the transport."""

@@ -13,10 +13,11 @@ from mlcli.domain.observation import Sight, reconcile
 from mlcli.domain.run import Event, Run, RunFilter, moved_by
 from mlcli.domain.state import State
 from mlcli.operations import layout
-from mlcli.ports.backends import RunHandle
+from mlcli.ports.backends import Backend, RunHandle
 from mlcli.ports.services import Services
 
 UNSUBMITTED = frozenset({State.NOT_STARTED, State.PREPARING, State.PROVISIONING})
+_CANCEL_AGAIN_S = 3.0
 LIVE = frozenset(state for state in State if not state.is_end)
 
 
@@ -89,14 +90,15 @@ def _observe(services: Services, live: Iterable[Run], orphans: frozenset[str]) -
         except TransportError:
             continue
         for run in group:
-            if run.name in orphans and seen[run.name].sight is Sight.ABSENT:
+            sight, since, now = seen[run.name].sight, _since(services, run), time.time()
+            if run.name in orphans and sight is Sight.ABSENT:
                 continue  # not submitted yet, as far as anybody knows
-            event = reconcile(run.state, _since(services, run), seen[run.name], time.time())
-            if event is None:
-                continue
-            changed.append(record(run, event))
-            if seen[run.name].sight is Sight.GONE:
-                _clean_up(services, handles[run.name], backend_name)
+            event = reconcile(run.state, since, seen[run.name], now)
+            if event is not None:
+                changed.append(record(run, event))
+            cancel_was_lost = event is None and run.state is State.CANCEL_REQUESTED and now - since > _CANCEL_AGAIN_S
+            if sight is Sight.GONE or (cancel_was_lost and sight is not Sight.NO_ANSWER):
+                _end(backend, handles[run.name])
     return changed
 
 
@@ -127,12 +129,10 @@ def _since(services: Services, run: Run) -> float:
     return events[-1].time if events else run.created_at
 
 
-def _clean_up(services: Services, lost: RunHandle, backend_name: str) -> None:
-    """End what a lost run has left running; it is Failed already, so nothing may fail here."""
-    try:
-        services.backend(backend_name).cancel(lost)
-    except MlcliError:
-        return
+def _end(backend: Backend, run: RunHandle) -> None:
+    """End what a lost run has left running, or say again what a killed ``cancel`` may not have said. Nothing may fail."""
+    with suppress(MlcliError):
+        backend.cancel(run)
 
 
 def wait(services: Services, names: Sequence[str], timeout_s: float | None = None) -> list[Run]:

@@ -14,6 +14,7 @@ from mlcli.domain.errors import TransportError
 from mlcli.ports.transports import Completed, Transport
 
 _TRANSIENT = frozenset({errno.EAGAIN, errno.EBUSY, errno.EINTR, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE})
+_TEMPORARY = ".mlcli-"
 _HINTS = {
     errno.ENOSPC: "free some space on that disk",
     errno.EDQUOT: "your disk quota is used up: delete what is not needed",
@@ -152,7 +153,7 @@ def _copy(source: Path, target: Path) -> None:
 @contextmanager
 def _replacing(target: Path) -> Iterator[Path]:
     """A name to write to, in the same folder, that takes the target's place when all went well."""
-    temporary = target.with_name(f".mlcli-{os.getpid()}-{os.urandom(4).hex()}")
+    temporary = target.with_name(f"{_TEMPORARY}{os.getpid()}-{os.urandom(4).hex()}")
     try:
         yield temporary
         temporary.replace(target)
@@ -173,4 +174,14 @@ def _errors(path: str) -> Iterator[None]:
 def _error(refused: OSError, path: str) -> TransportError:
     number = refused.errno or 0
     what = refused.strerror or str(refused)
-    return TransportError(f"{path}: {what}", transient=number in _TRANSIENT, hint=_HINTS.get(number))
+    return TransportError(
+        f"{_refuser(refused) or path}: {what}", transient=number in _TRANSIENT, hint=_HINTS.get(number)
+    )
+
+
+def _refuser(refused: OSError) -> Path | None:
+    """The file or folder that it is about, which of two may be the one copied to; None when it does not say."""
+    if not isinstance(refused.filename, (str, bytes)):
+        return None
+    named = Path(os.fsdecode(refused.filename))
+    return named.parent if named.name.startswith(_TEMPORARY) else named

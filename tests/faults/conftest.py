@@ -22,9 +22,9 @@ def jobs(mlcli: Mlcli) -> Iterator[Jobs]:
 
 
 @pytest.fixture
-def slow_server() -> Iterator[SlowServer]:
-    """A web server that holds every answer back until it is opened."""
-    server = SlowServer()
+def slow_server(request: pytest.FixtureRequest) -> Iterator[SlowServer]:
+    """A web server that holds every answer back until it is opened. Its parameter: the status of its answers."""
+    server = SlowServer(getattr(request, "param", 200))
     yield server
     server.close()
 
