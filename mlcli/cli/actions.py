@@ -81,6 +81,8 @@ def follow(session: Session, name: str) -> Run:
             f"job {name} goes on without being watched",
             hint=f"follow it again: mlcli job stream -n {name}   end it: mlcli job cancel -n {name}",
         ) from None
+    finally:
+        session.console.end_log()
 
 
 def check_success(session: Session, run: Run, *, hand_on_code: bool) -> None:

@@ -154,8 +154,16 @@ class Command:
         if flag.named:
             return _about(flag, [*_listed(typed[f"{name}_flag"]), *_listed(given)])
         if flag.many:
-            return [flag.parse(text) for text in _listed(given)]
-        return (self.function.__kwdefaults__ or {}).get(name) if given is None else flag.parse(given)
+            return [_parsed(flag, text) for text in _listed(given)]
+        return (self.function.__kwdefaults__ or {}).get(name) if given is None else _parsed(flag, given)
+
+
+def _parsed(flag: Flag, text: str) -> Any:
+    """The value of a flag's text. Raises UsageError that names the flag."""
+    try:
+        return flag.parse(text)
+    except UsageError as error:
+        raise UsageError(f"{flag.names[0]}: {error.message}", hint=error.hint) from None
 
 
 def _marks(hint: Any) -> Iterator[Flag]:
@@ -256,9 +264,11 @@ class Noun:
 
 def spread(arguments: Iterable[str], flags: Iterable[Flag]) -> Iterator[str]:
     """``--set a=1 b=2`` as ``--set a=1 --set b=2``: what follows the first value of a flag with many and reads ``key=value``
-    belongs to it. Pure.
+    belongs to it; and ``-o=table`` as ``-o table``. Pure.
     """
-    many = {name for flag in flags if flag.many and not flag.named for name in flag.names}
+    known = list(flags)
+    many = {name for flag in known if flag.many and not flag.named for name in flag.names}
+    short = {name for flag in known if flag.metavar for name in flag.names if len(name) == 2}
     current: str | None = None
     expecting = False
     rest = iter(arguments)
@@ -275,4 +285,7 @@ def spread(arguments: Iterable[str], flags: Iterable[Flag]) -> Iterator[str]:
             current = None
         elif current is not None:
             yield current
+        if argument[:2] in short and argument[2:3] == "=":
+            yield argument[:2]
+            argument = argument[3:]  # noqa: PLW2901
         yield argument

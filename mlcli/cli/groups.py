@@ -71,7 +71,8 @@ class LazyGroup(TyperGroup):
         try:
             return super().parse_args(ctx, ["--help"] if alone else args)
         except TyperUsageError as error:
-            raise refusal(error, ctx, [name for shown in ROOT_FLAGS for name in shown.split(", ")]) from None
+            known = [name for shown in ROOT_FLAGS for name in shown.split(", ")]
+            raise refusal(error, ctx, known, "other flags follow the command: mlcli job list -o table") from None
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """The member that is typed. Raises UsageError with the nearest name."""
@@ -116,18 +117,18 @@ def _nothing() -> None:
     pass
 
 
-def refusal(error: Any, ctx: Any, flags: Any) -> UsageError:
-    """What typer refuses, in our words: an unknown flag with the nearest one."""
+def refusal(error: Any, ctx: Any, flags: Any, otherwise: str | None = None) -> UsageError:
+    """What typer refuses, in our words: an unknown flag with the nearest one, or else what ``otherwise`` says."""
     unknown = getattr(error, "option_name", None)
     if unknown is not None and hasattr(error, "possibilities"):
-        return UsageError(f"unknown flag {unknown!r}", hint=_nearest(unknown, flags, ctx.command_path))
+        return UsageError(f"unknown flag {unknown!r}", hint=_nearest(unknown, flags, ctx.command_path, otherwise))
     return UsageError(str(error.format_message()).strip(), hint=f"{ctx.command_path} --help")
 
 
-def _nearest(typed: str, known: Any, path: str) -> str:
+def _nearest(typed: str, known: Any, path: str, otherwise: str | None = None) -> str:
     import difflib
 
     near = difflib.get_close_matches(typed, known, n=1)
     if not near:
-        return f"{path} --help"
+        return otherwise or f"{path} --help"
     return f"did you mean {near[0]!r}?" if typed.startswith("-") else f"did you mean '{path} {near[0]}'?"

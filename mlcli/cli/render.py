@@ -99,6 +99,11 @@ class Console:
             self._last_byte = data[-1:]
             write_bytes(data)
 
+    def end_log(self) -> None:
+        """After a log: on a terminal what comes next starts on a line of its own; elsewhere the log stays as it is."""
+        if self._last_byte != b"\n" and sys.stdout.isatty():
+            self.log(b"\n")
+
     def notice(self, text: str) -> None:
         """Something good to know, on standard error, unless ``--only-show-errors``."""
         if not self._quiet:

@@ -84,6 +84,11 @@ def explain(error: Exception, doing: str, root: Path) -> StoreError:
             f"{doing}: the workspace {root} cannot be written ({why})",
             hint="check its permissions, or choose another workspace with MLCLI_HOME",
         )
+    if code and not root.is_dir():
+        return StoreError(
+            f"{doing}: there can be no workspace at {root} ({os.strerror(code)})",
+            hint="choose another place for it with MLCLI_HOME",
+        )
     if "locked" in text or "busy" in text:
         return StoreError(
             f"{doing}: another process has held the lock of {root} for more than {BUSY_TIMEOUT_S:.0f} seconds",

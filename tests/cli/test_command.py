@@ -148,3 +148,12 @@ def test_flags_that_are_ignored_are_neither_shown_nor_completed():
     built = NOUN.commands["one"].build("one")
     hidden = {parameter.name for parameter in built.params if getattr(parameter, "hidden", False)}
     assert hidden == {"resource_group", "subscription", "path"}
+
+
+def test_a_short_flag_may_have_an_equals_sign_as_with_az():
+    assert call("one", "-n=a", "-t=x=y", "-w=team") == {**DEFAULTS, "target": Path("x=y"), "workspace": "team"}
+
+
+def test_a_value_that_is_refused_names_its_flag():
+    with pytest.raises(UsageError, match="--last: '0' is not a whole number above zero"):
+        call("one", "a", "--last", "0")

@@ -437,6 +437,19 @@ def test_a_person_at_a_terminal_sees_views(mlcli):
         assert not view.stdout.startswith(("{", "["))
 
 
+@pytest.mark.parametrize("flags", [(), ("-o", "none")])
+def test_what_follows_a_log_on_a_terminal_starts_on_a_line_of_its_own(mlcli, flags):
+    file = job_file(mlcli.cwd, "printf 'no line break'; exit 3")
+    assert mlcli("job", "create", "-f", file, "-n", "a", "-s", *flags, tty=True).stdout.startswith("no line break\n")
+    assert mlcli("job", "stream", "a", tty=True).stdout == "no line break\n"
+    assert mlcli("job", "stream", "a").output == b"no line break"
+
+
+def test_flags_before_the_command_are_told_where_they_belong(mlcli):
+    refused = mlcli("-o", "table", "job", "list")
+    assert (refused.code, "follow the command" in refused.stderr) == (2, True)
+
+
 def test_web_says_that_there_is_no_page(mlcli):
     made = mlcli("job", "create", "-f", job_file(mlcli.cwd, "true"), "--web")
     assert made.code == 0

@@ -133,7 +133,7 @@ def test_a_home_that_cannot_be_written(jobs: Jobs, unprivileged: list[str], tmp_
     listed = wrapped(jobs.mlcli, unprivileged, "job", "list", env=variables)
     assert listed.code == 0 or "ermission denied" in listed.stderr, listed
     (tmp_path / "file").touch()
-    refused(jobs.mlcli("job", "create", "-f", file, env={"MLCLI_HOME": str(tmp_path / "file")}), "file")
+    refused(jobs.mlcli("job", "create", "-f", file, env={"MLCLI_HOME": str(tmp_path / "file")}), "file", "MLCLI_HOME")
 
 
 def test_standard_input(jobs: Jobs) -> None:
