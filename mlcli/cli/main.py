@@ -13,6 +13,8 @@ def main(arguments: list[str] | None = None) -> int:
     0 done, 1 failed, 2 wrong usage, 3 not found, 130 interrupted by the person, 141 the reader of our output went away.
     """
     given = sys.argv[1:] if arguments is None else arguments
+    if None in (sys.stdin, sys.stdout, sys.stderr):
+        _open_closed_streams()
     try:
         if given in (["--version"], ["-V"]):
             print(f"mlcli {__version__}", flush=True)  # noqa: T201  (render costs more than all else together)
@@ -29,3 +31,18 @@ def main(arguments: list[str] | None = None) -> int:
         from mlcli.cli.failures import report
 
         return report(error, given)
+
+
+def _open_closed_streams() -> None:
+    """Whoever started us closed some standard streams (``>&-``): give each the null device, so that nobody has to ask and
+    no file of ours takes its number.
+    """
+    import os
+
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            opened = os.open(os.devnull, os.O_RDWR)
+            if opened != number:
+                os.dup2(opened, number)
+                os.close(opened)
+            setattr(sys, name, open(number, "w" if number else "r", encoding="utf-8", closefd=False))  # noqa: PTH123, SIM115

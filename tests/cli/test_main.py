@@ -185,3 +185,24 @@ def test_a_query_that_cannot_be_applied(mlcli):
     refused = mlcli("version", "--query", "length(`1`)")
     assert refused.code == 2
     assert refused.stderr.startswith("error: --query: ")
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_closed_standard_stream_is_no_trouble(mlcli, closed):
+    file = mlcli.cwd / "job.yml"
+    file.write_text("command: echo hello\nenvironment: current\n")
+    create = f'"{COMMAND}" job create -f job.yml -n closed --stream'
+    done = subprocess.run(
+        ["bash", "-c", f'{create} {closed}; echo "code $?"; "{COMMAND}" job delete closed {closed}; echo "code $?"'],
+        env=mlcli.environment(),
+        cwd=mlcli.cwd,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    told = done.stdout.splitlines()
+    assert [line for line in told if line.startswith("code")] == ["code 0", "code 2"], done.stderr
+    assert "internal error" not in done.stderr
+    assert mlcli("job", "show", "closed").json["status"] == "Completed"
