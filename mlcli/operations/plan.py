@@ -59,7 +59,7 @@ def plan(services: Services, job: CommandJob) -> Plan:
 def _refusal(error: MlcliError) -> str:
     """What a refusal says and what to do about it, its evidence on lines below."""
     sentence = f"{error.message}: {error.hint}" if error.hint else error.message
-    return "\n".join((sentence, *error.details))
+    return "\n".join((sentence, *(f"  {line}" for line in error.details)))
 
 
 def _backend(services: Services, compute: str, refusals: list[str]) -> str:

@@ -169,4 +169,16 @@ def test_what_conda_would_install_is_shown_as_pip_would(mlcli: Mlcli, tmp_path: 
     job = write(tmp_path, "command: echo\nenvironment: {conda_file: {dependencies: [python=3.11, numpy=1.26, pip]}}\n")
     done = mlcli("job", "create", "-f", job)
     assert done.code == 1
-    assert "dependencies:\n- pip:\n    - numpy==1.26" in done.stderr
+    assert "  dependencies:\n  - pip:\n      - numpy==1.26" in done.stderr
+
+
+def test_code_that_cannot_be_taken_is_told_path_by_path(mlcli: Mlcli, tmp_path: Path) -> None:
+    source = tmp_path / "src"
+    source.mkdir()
+    (source / "weights.bin").write_bytes(bytes(3_000_000))
+    job = write(tmp_path, "command: 'true'\ncode: src\nenvironment: current\n")
+    for flags in ([], ["--dry-run"]):
+        told = mlcli("job", "create", "-f", job, *flags, env={"MLCLI_SNAPSHOT_MAX_MB": "2"}).stderr
+        assert "\n  2.9 MB  weights.bin\n" in told
+    (source / "gone").symlink_to("nowhere")
+    assert f"\n  {source / 'gone'}: the symbolic link leads nowhere" in mlcli("job", "create", "-f", job).stderr
