@@ -72,7 +72,9 @@ def count(text: str) -> int:
 
 def count_or_none(text: str) -> int:
     """A whole number, at least 0."""
-    return 0 if text == "0" else count(text)
+    if not text.isdecimal():
+        raise UsageError(f"{text!r} is not a whole number")
+    return int(text)
 
 
 def name_of_job(text: str) -> str:

@@ -26,6 +26,7 @@ from mlcli.domain.state import Reason, State
 from mlcli.operations import layout
 from mlcli.ports.backends import Prepared, Rejected, Submitted, Unknown
 from mlcli.ports.services import Services
+from mlcli.ports.stores import RunStore
 
 _RENEW_EVERY_S = 15.0
 
@@ -57,9 +58,9 @@ def carry(services: Services, name: str, *, detached: bool = False) -> None:
 
 def _carry(services: Services, name: str, lease: Lease) -> None:
     runs = services.runs
-    plan, snapshot = load_plan(runs.document(name, layout.PLAN_DOCUMENT))
     keeper = _LeaseKeeper(services, lease)
     try:
+        plan, snapshot = load_plan(runs, name)
         runs.append(name, Event(Reason.PREPARING, time.time(), plan.environment.description), lease)
         with _preparation_log(runs.folder(name) / layout.PREPARATION_LOG) as log:
             prepared = _prepare(services, plan, snapshot, log, keeper)
@@ -200,8 +201,16 @@ def _preparation_log(path: Path) -> Iterator[Callable[[str], None]]:
             os.close(descriptor)
 
 
-def load_plan(document: Mapping[str, Any]) -> tuple[Plan, str | None]:
-    """The plan and the snapshot's digest, read back from ``plan.json``."""
+def load_plan(runs: RunStore, name: str) -> tuple[Plan, str | None]:
+    """The plan and the snapshot's digest, read back from ``plan.json``. Raises StoreError when that is gone or damaged."""
+    try:
+        return _plan(runs.document(name, layout.PLAN_DOCUMENT))
+    except (TypeError, KeyError, ValueError) as error:
+        file = runs.folder(name) / layout.PLAN_DOCUMENT
+        raise StoreError(f"{file} is gone or damaged", hint="submit the job once more") from error
+
+
+def _plan(document: Mapping[str, Any]) -> tuple[Plan, str | None]:
     plan = dict(document["plan"])
     environment = dict(plan["environment"])
     spec = dict(environment["spec"])

@@ -65,7 +65,7 @@ def _chosen(
 
 
 def _named_output(services: Services, name: str, output: str) -> str:
-    plan, _ = load_plan(services.runs.document(name, layout.PLAN_DOCUMENT))
+    plan, _ = load_plan(services.runs, name)
     known = [entry.name for entry in plan.outputs]
     if output not in known:
         has = f"it has: {', '.join(known)}" if known else "it has no named outputs"
