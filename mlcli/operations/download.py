@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from mlcli.domain.errors import NotFoundError
+from mlcli.domain.errors import MlcliError, NotFoundError
 from mlcli.operations import layout, observe
 from mlcli.operations.carry import load_plan
 from mlcli.ports.services import Services
@@ -34,7 +34,7 @@ def download(
 
     Default: ``outputs/``, ``logs/``, ``user_logs/`` and ``system_logs/``. ``outputs``: only ``outputs/``; ``logs``: only
     the logs; ``output_name``: only that named output, as ``named-outputs/NAME``; ``everything``: all of it.
-    Raises NotFoundError when there is no such run or output.
+    Raises NotFoundError when there is no such run or output, MlcliError for an output that is not kept with the run.
     """
     run = observe.get(services, name)
     backend = services.backend(run.backend)
@@ -66,8 +66,12 @@ def _chosen(
 
 def _named_output(services: Services, name: str, output: str) -> str:
     plan, _ = load_plan(services.runs, name)
-    known = [entry.name for entry in plan.outputs]
-    if output not in known:
-        has = f"it has: {', '.join(known)}" if known else "it has no named outputs"
+    places = {entry.name: entry.value for entry in plan.outputs}
+    if output not in places:
+        has = f"it has: {', '.join(places)}" if places else "it has no named outputs"
         raise NotFoundError(f"job {name} has no output named {output!r}", hint=has)
-    return f"{layout.NAMED_OUTPUTS}/{output}"
+    part = f"{layout.NAMED_OUTPUTS}/{output}"
+    if not Path(places[output]).is_relative_to(Path(plan.run_folder) / part):
+        message = f"output {output!r} of job {name} is not kept with the run: its path is a folder of its own"
+        raise MlcliError(message, hint=f"it is there already: {places[output]}")
+    return part

@@ -374,6 +374,14 @@ def test_download_fetches_outputs_and_logs(mlcli):
     assert "extra" in unknown.stderr
 
 
+def test_an_output_with_a_path_of_its_own_is_where_it_was_asked_for(mlcli):
+    name = finished(mlcli, "echo x > ${{outputs.away}}/x.txt", outputs={"away": {"path": "results"}})
+    assert (mlcli.cwd / "results" / "x.txt").read_text() == "x\n"
+    refused = mlcli("job", "download", name, "--output-name", "away")
+    assert (refused.code, refused.stdout) == (1, "")
+    assert str(mlcli.cwd / "results") in refused.stderr
+
+
 def test_the_older_names_do_the_same(mlcli):
     name = finished(mlcli, "echo hello; echo x > outputs/x", experiment_name="old")
     finished(mlcli, "true")
