@@ -259,9 +259,13 @@ class FolderRunStore(RunStore):
                 self._index.close()
                 self._forget(name, trash)
             freed += remove_tree(trash)
-            sweep(self._trash)
-            sweep(self._new, older_than_s=_ABANDONED_S)
+            self._sweep()
         return freed
+
+    def _sweep(self) -> None:
+        """Remove what a killed ``delete`` or ``create`` has left where nobody looks."""
+        sweep(self._trash)
+        sweep(self._new, older_than_s=_ABANDONED_S)
 
     def _forget(self, name: str, trash: Path) -> None:
         """Move a run's folder to ``trash`` and remove its row."""
@@ -275,11 +279,14 @@ class FolderRunStore(RunStore):
                 raise self._not_found(name)
 
     def reindex(self) -> int:
-        """In one transaction: readers see the old index or the new, writers wait. Leases are kept."""
+        """In one transaction: readers see the old index or the new, writers wait. Leases are kept. What a killed process
+        has left is swept away too.
+        """
         with store_errors("cannot rebuild the index", self._root):
             with self._index.write() as connection:
                 count = self._fill(connection)
             self._settle()
+            self._sweep()
         return count
 
     def complete(self, prefix: str, limit: int = 50) -> Sequence[str]:

@@ -34,7 +34,7 @@ def submitted(jobs: Jobs, count: int) -> None:
 
 def test_the_only_line_of_a_short_job_is_always_shown(jobs: Jobs) -> None:
     file = jobs.file("echo the only line")
-    for _ in range(15):
+    for _ in range(10):
         assert jobs.mlcli("job", "create", "-f", file, "-s", "-o", "none").output == b"the only line\n"
 
 

