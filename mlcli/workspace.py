@@ -55,6 +55,11 @@ class Workspace:
 
         return ContentStore(self.root, self.settings)
 
+    def notices(self) -> list[str]:
+        """What the stores that were opened had to mend, as sentences for the person."""
+        opened = [vars(self)[name] for name in ("runs", "snapshots") if name in vars(self)]
+        return [sentence for store in opened for sentence in store.notices]
+
     @cached_property
     def downloads(self) -> DownloadCache:
         """Files from the web, shared by every workspace of this home."""

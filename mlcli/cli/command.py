@@ -41,6 +41,11 @@ class Session:
 
         return open_workspace(self.workspace_name)
 
+    def tell_notices(self) -> None:
+        """What the workspace had to mend meanwhile, if it was opened at all."""
+        for sentence in self.services.notices() if "services" in vars(self) else ():
+            self.console.notice(sentence)
+
 
 class _Typed(TyperCommand):
     """A typer command with our help, our words for what is wrong, and az's way of giving several values to one flag."""
@@ -127,12 +132,15 @@ class Command:
         def flat(**typed: Any) -> int | None:
             values = {name: self._value(name, flag, typed) for name, flag in self.all_flags.items()}
             own = {name: values[name] for name in self.flags}
+            session = _session(values)
             try:
-                return self.function(_session(values), **own)
+                return self.function(session, **own)
             except KeyboardInterrupt:
                 raise Interrupted("by Ctrl-C") from None
             except BrokenPipeError as error:
                 raise ReaderGone from error
+            finally:
+                session.tell_notices()
 
         parameters = [
             parameter

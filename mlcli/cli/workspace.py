@@ -48,5 +48,7 @@ def reindex(session: Session, *, name: WorkspaceName = None) -> None:
     from mlcli.cli import views
 
     _chosen(session, name)
-    found = session.services.runs.reindex()
-    session.console.emit({"name": session.services.name, "jobs": found}, view=views.facts)
+    runs = session.services.runs
+    found = runs.reindex()
+    problems = list(runs.reindex_problems)
+    session.console.emit({"name": session.services.name, "jobs": found, "problems": problems}, view=views.facts)

@@ -46,6 +46,10 @@ class Services(Protocol):
         """Files from the web."""
         ...
 
+    def notices(self) -> list[str]:
+        """What the stores that were opened had to mend, as sentences for the person."""
+        ...
+
     def backend(self, name: str) -> Backend:
         """The backend of that registered name."""
         ...

@@ -16,7 +16,13 @@ class RunStore(ABC):
 
     The folder is written first, then the index row; whatever is in the index can be rebuilt from the folders. Every
     write is one transaction; ends absorb: an event that the state does not allow is dropped, never an error.
+
+    ``notices``: sentences for the person about what had to be mended (an index made anew). ``reindex_problems``: one
+    sentence for each folder that the last ``reindex`` could not read as a run, and left alone.
     """
+
+    notices: Sequence[str]
+    reindex_problems: Sequence[str]
 
     @abstractmethod
     def create(self, run: Run, documents: Mapping[str, Any]) -> Path:
@@ -115,7 +121,12 @@ class StoredSnapshot:
 
 
 class SnapshotStore(ABC):
-    """Code folders by content: the same files are stored once, whatever run they belong to. Raises SnapshotError."""
+    """Code folders by content: the same files are stored once, whatever run they belong to. Raises SnapshotError.
+
+    ``notices``: sentences for the person about what had to be mended (a store made anew).
+    """
+
+    notices: Sequence[str]
 
     @abstractmethod
     def scan(self, folder: Path) -> SnapshotSummary:
