@@ -83,7 +83,7 @@ def create(
     job = read(session, file, overrides=set_, name=name, check=not skip_validation, submitting=not dry_run)
     plan = make_plan(session.services, job)
     if save_as is not None:
-        save(job, plan.run, save_as)
+        save(job, file, plan.run, save_as)
     if dry_run:
         _show_plan(session, plan)
         return

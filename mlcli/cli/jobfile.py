@@ -31,16 +31,21 @@ class Source:
 def source(given: str) -> Source:
     """What was typed after ``-f``. Raises NotFoundError, or MlcliError for what cannot be read."""
     if given == STANDARD_INPUT:
-        return Source(sys.stdin.buffer.read(), "<stdin>", Path.cwd())
+        return Source(sys.stdin.buffer.read(), "<stdin>", base(given))
     path = Path(given)
     try:
-        return Source(path.read_bytes(), given, path.absolute().parent)
+        return Source(path.read_bytes(), given, base(given))
     except FileNotFoundError:
         raise NotFoundError(f"there is no file {given}", hint=_nearest(path)) from None
     except IsADirectoryError:
         raise MlcliError(f"{given} is a folder, not a job file", hint=_in_folder(path)) from None
     except OSError as error:
         raise MlcliError(f"{given} cannot be read: {error.strerror}") from error
+
+
+def base(given: str) -> Path:
+    """The absolute folder that the relative paths of a job file start from."""
+    return Path.cwd() if given == STANDARD_INPUT else Path(given).absolute().parent
 
 
 def files(given: Iterable[str]) -> list[str]:
@@ -110,11 +115,16 @@ def show_diagnostics(session: Session, found: Sequence[Diagnostic]) -> None:
         session.console.notice(format_diagnostics(found))
 
 
-def save(job: CommandJob, name: str, target: Path) -> None:
-    """Write the job in its normal form, with the name it got. Raises MlcliError when the file cannot be written."""
+def save(job: CommandJob, given: str, name: str, target: Path) -> None:
+    """Write the job of the file ``given`` in its normal form, with the name it got. In another folder than that file's its
+    paths are absolute. Raises MlcliError when the file cannot be written.
+    """
     from mlcli.cli.formats import as_yaml
+    from mlcli.spec.standalone import standalone
 
+    beside = target.absolute().parent == base(given)
+    document = job.document if beside else standalone(job)
     try:
-        target.write_text(as_yaml({**job.document, "name": name}), encoding="utf-8")
+        target.write_text(as_yaml({**document, "name": name}), encoding="utf-8")
     except OSError as error:
         raise MlcliError(f"--save-as: {target} cannot be written: {error.strerror}") from error

@@ -43,6 +43,7 @@ _READ_ONLY = ("id", "arm_id", "creation_context", "status", "log_files")
 _MODES = {"mount": "ro_mount"}
 _OUTPUT_MODES = {"mount": "rw_mount"}
 _IDENTITIES = {"managed": "managed_identity", "amltoken": "aml_token"}
+_OLD_SCHEMA = re.compile(r"/2021-(?:06|11)/(?=\w+\.schema\.json$)")
 _SUFFIX = re.compile(r"\.\w*[A-Za-z]\w*")
 _TYPES = {"command_job": "command", "sweep_job": "sweep"}
 _STEP_TYPES = {"component_job": "command", "component": "command", "command_job": "command"}
@@ -154,6 +155,7 @@ def _copied(value: Any) -> Any:
 def _job(body: Body, kind: str, state: _Upgrading) -> None:
     for key in _READ_ONLY:
         remove(body, key)
+    _schema(body)
     replace_word(body, "type", _TYPES)
     if kind == "command":
         _command_job(body, (), state)
@@ -161,6 +163,13 @@ def _job(body: Body, kind: str, state: _Upgrading) -> None:
         _sweep_job(body, state)
     elif kind == "pipeline":
         _pipeline_job(body, state)
+
+
+def _schema(body: Body) -> None:
+    """Our schemas of 2021 lie in folders of their own beside today's; az's have one address for all generations."""
+    schema = body.get("$schema")
+    if isinstance(schema, str) and _OLD_SCHEMA.search(schema):
+        replace(body, "$schema", _OLD_SCHEMA.sub("/", schema))
 
 
 def _command_job(body: Body, path: Path_, state: _Upgrading) -> None:

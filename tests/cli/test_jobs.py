@@ -134,6 +134,30 @@ def test_save_as_keeps_the_job_as_it_was_submitted(mlcli):
     assert mlcli("job", "validate", "-f", "saved.yml").code == 0
 
 
+def test_a_job_that_is_saved_in_another_folder_is_the_same_job(mlcli):
+    (mlcli.cwd / "src").mkdir()
+    (mlcli.cwd / "src" / "main.py").touch()
+    (mlcli.cwd / "a.csv").write_text("1\n")
+    (mlcli.cwd / "env.yml").write_text("conda_file: conda.yml\nimage: python\n")
+    (mlcli.cwd / "conda.yml").write_text("dependencies: [python=3.11]\n")
+    file = job_file(
+        mlcli.cwd,
+        "cat ${{inputs.a}}; ls; echo ${{outputs.here}} ${{inputs.n}}",
+        code="src",
+        inputs={"a": {"type": "uri_file", "path": "a.csv"}, "n": 3},
+        outputs={"here": {"path": "./out"}, "kept": {"type": "uri_file"}},
+        environment="file:env.yml",
+    )
+    (mlcli.cwd / "away").mkdir()
+
+    def planned(file: Path, *flags: str) -> dict[str, Any]:
+        made = mlcli("job", "create", "-f", file, "-n", "one", "--dry-run", *flags)
+        assert (made.code, made.json["refusals"]) == (0, []), made.stderr
+        return made.json
+
+    assert planned(file, "--save-as", "away/job.yml") == planned(mlcli.cwd / "away" / "job.yml")
+
+
 def test_a_dry_run_shows_the_plan_and_sends_nothing(mlcli):
     file = job_file(mlcli.cwd, "echo ${{inputs.x}}", inputs={"x": "it's"})
     planned = mlcli("job", "create", "-f", file, "--dry-run")

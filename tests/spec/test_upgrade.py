@@ -309,3 +309,12 @@ def test_a_shared_anchor_is_upgraded_once_for_each_place():
     entry = {"type": "uri_folder", "path": "data"}
     assert upgraded(text)["inputs"] == {"a": entry, "b": entry}
     assert load(upgrade_text(text, "job.yml", BASE, FILES), "x").tree == upgraded(text)
+
+
+@pytest.mark.parametrize("generation", ["2021-06", "2021-11"])
+def test_our_own_schema_of_2021_becomes_todays(generation):
+    text = (
+        f"# mine\n$schema: ../schemas/{generation}/commandJob.schema.json  # theirs\n{G1_COMMAND.partition('.json')[2]}"
+    )
+    _, schema, *_ = upgrade_text(text, "job.yml", BASE, FILES).splitlines()
+    assert schema.split() == ["$schema:", "../schemas/commandJob.schema.json", "#", "theirs"]
