@@ -248,8 +248,10 @@ def _conda(value: Any, source: _Source, path: Path_) -> Mapping[str, Any] | None
 
 def _environment_file(value: str, source: _Source, path: Path_) -> EnvironmentSpec:
     """An environment in a YAML file of its own, in any generation's words; its paths start at its own folder."""
+    from mlcli.spec.generation import environment_kind
     from mlcli.spec.load import load
     from mlcli.spec.upgrade import upgraded_environment
+    from mlcli.spec.validate import validate
 
     file = Path(source.absolute(value))
     try:
@@ -261,6 +263,10 @@ def _environment_file(value: str, source: _Source, path: Path_) -> EnvironmentSp
     if not {"image", "build", "docker", "conda_file", "interpreter"} & set(document.tree):
         message = "this file is named as an environment, and has neither 'image' nor 'build' nor 'conda_file'"
         raise _fault(inner, (), "empty-environment", message, f"it is named in {source.document.place(path)}")
+    named = document.with_tree({"name": "a registered one has it", **document.tree}, document.marks)
+    faults = validate(named, environment_kind(document.tree))
+    if faults:
+        raise InvalidSpecError(faults)
     return _environment(upgraded_environment(document.tree), inner, ())
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from mlcli.domain.job import Generation
 from mlcli.spec.compose import Path_
 
-__all__ = ["JOB_TYPES", "Evidence", "Kind", "may_be_ours", "recognise"]
+__all__ = ["JOB_TYPES", "Evidence", "Kind", "environment_kind", "may_be_ours", "recognise"]
 
 G1, G2, G3 = Generation.G1, Generation.G2, Generation.G3
 _OLD = frozenset({G1, G2})
@@ -254,6 +254,11 @@ def _is_component(tree: Mapping[str, Any]) -> bool:
     inputs = tree.get("inputs")
     ports = [port for port in inputs.values() if isinstance(port, dict)] if isinstance(inputs, dict) else []
     return "version" in tree or any(_OF_A_PORT & set(port) for port in ports)
+
+
+def environment_kind(tree: Mapping[str, Any]) -> Kind:
+    """The kind of a file that a job names as its environment."""
+    return _asset_kind(tree, "environment")
 
 
 def _asset_kind(tree: Mapping[str, Any], noun: str) -> Kind:

@@ -237,3 +237,14 @@ def test_numbers_may_stand_as_texts_but_not_as_references():
     text = f"{MINIMAL}inputs: {{n: 2}}\nresources: {{instance_count: '${{{{inputs.n}}}}'}}\n"
     assert fault(text) == "job.yml:4:29: wrong-type: 'instance_count' must be a number in a command job"
     assert job(f"{MINIMAL}limits: {{timeout: '{'9' * 400}'}}\n").timeout_s is None
+
+
+def test_what_is_wrong_in_an_environment_file_is_told_where_it_stands():
+    files = Files({"/job/env/env.yml": "image: x\nconda_fil: y.yml\ntags: [1]\n"})
+    with pytest.raises(InvalidSpecError) as caught:
+        read_job("command: ls\nenvironment: file:env/env.yml\n", "job.yml", BASE, files)
+    found = [(str(each.place), each.code, each.hint) for each in caught.value.diagnostics]
+    assert found == [
+        ("env/env.yml:2:1", "unknown-key", "did you mean 'conda_file'?"),
+        ("env/env.yml:3:7", "wrong-type", None),
+    ]
