@@ -22,7 +22,8 @@ def submit(services: Services, job: CommandJob, plan: Plan) -> Run:
 
     A plan with nothing slow before its command is carried here and now (a few milliseconds); any other is handed to a
     detached supervisor, and this returns at once. Raises UnsupportedError for a plan that has refusals, NameTakenError, and
-    StoreError or OSError when the run could not be begun; there is no such run then.
+    StoreError or OSError when the run could not be begun; there is no such run then. Ctrl-C waits until the run is
+    on its way, or comes before there is one.
     """
     if plan.refusals:
         first, *others = plan.refusals
@@ -46,15 +47,19 @@ def submit(services: Services, job: CommandJob, plan: Plan) -> Run:
         layout.JOB_DOCUMENT: job.document,
         layout.PLAN_DOCUMENT: {"plan": asdict(plan), "snapshot": snapshot},
     }
-    services.runs.create(run, documents)
+    with uninterrupted():
+        services.runs.create(run, documents)
+        _have_carried(services, plan)
+    return services.runs.get(run.name)
+
+
+def _have_carried(services: Services, plan: Plan) -> None:
     try:
         if plan.needs_preparation:
-            services.supervise(run.name)
+            services.supervise(plan.run)
         else:
-            with uninterrupted():
-                carry(services, run.name)
+            carry(services, plan.run)
     except (StoreError, OSError):  # it was not begun (a full disk, no process to be had): no half run stays
         with suppress(MlcliError):
-            services.runs.delete(run.name)
+            services.runs.delete(plan.run)
         raise
-    return services.runs.get(run.name)

@@ -72,7 +72,9 @@ class RunStore(ABC):
 
     @abstractmethod
     def claim(self, name: str, ttl_s: float = 60.0) -> Lease | None:
-        """Become the run's one writer, or None while another live process is. A dead owner's lease is free at once."""
+        """Become the run's one writer, or None while another live process is. A dead owner's lease is free at once; one
+        whose owner is on another machine, where nobody can see whether it lives, ``ttl_s`` seconds after its last renewal.
+        """
 
     @abstractmethod
     def renew(self, lease: Lease, ttl_s: float = 60.0) -> Lease:

@@ -507,7 +507,14 @@ def _is_dead(owner: ProcessIdentity) -> bool:
 
 
 def _is_free(lease: Lease | None) -> bool:
-    return lease is None or lease.expires_at <= time.time() or _is_dead(lease.owner)
+    """Whether nobody can hold it any more. A process that lives here keeps it, however long it is silent (a copy that takes
+    an hour, a laptop that was closed); the time counts where it cannot be seen whether the holder lives.
+    """
+    if lease is None:
+        return True
+    if agent.is_foreign(vars(lease.owner)):
+        return lease.expires_at <= time.time()
+    return not agent.is_alive(vars(lease.owner))
 
 
 def _check_held(connection: sqlite3.Connection, lease: Lease) -> None:

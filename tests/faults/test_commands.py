@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import shlex
 import sys
+from pathlib import Path
 
 import pytest
 
 from mlcli import agent
+from tests.conftest import Mlcli
 from tests.faults.helpers import Jobs, until, wait_for
 
 DAEMON = """
@@ -154,3 +156,33 @@ def test_a_command_that_leaves_nothing_readable_behind(jobs: Jobs) -> None:
     deleted = jobs.mlcli("job", "delete", "-n", name, "--yes")
     assert deleted.code == 0, deleted.stderr
     assert jobs.settled() == {}
+
+
+def test_a_command_that_reads_finds_nothing_to_read(jobs: Jobs) -> None:
+    """Whatever mlcli itself is given to read, and from a terminal too: it does not wait for an answer."""
+    file = jobs.file("cat; echo end", name="reader")
+    done = jobs.mlcli("job", "create", "-f", file, "-s", "-o", "none", input="not for the job\n")
+    assert (done.code, done.stdout) == (0, "end\n")
+
+
+def test_folders_whose_names_no_shell_and_no_address_likes(jobs: Jobs, tmp_path: Path) -> None:
+    odd = tmp_path / "my 'odd' $HOME é%20?#; \n"
+    odd.mkdir()
+    (odd / "src").mkdir()
+    (odd / "src" / "trän.py").write_text("print(open('data').read())\n")
+    (odd / "in put").write_text("given\n")
+    elsewhere = Mlcli(odd / "home", odd)
+    others = Jobs(elsewhere)
+    given = {"data": {"type": "uri_file", "path": "./in put", "mode": "download"}}
+    command = (
+        "cp ${{inputs.data}} data; "
+        + shlex.quote(sys.executable)
+        + " trän.py > ${{outputs.model}}/x; cat ${{outputs.model}}/x"
+    )
+    file = others.file(command, name="odd", code="./src", inputs=given, outputs={"model": {"type": "uri_folder"}})
+    done = elsewhere("job", "create", "-f", file, "-s", "-o", "none", env={"LC_ALL": "C.UTF-8"})
+    assert (done.code, done.stdout) == (0, "given\n\n"), done.stderr
+    fetched = elsewhere("job", "download", "-n", "odd", "--all", "--download-path", "her e")
+    assert fetched.code == 0, fetched.stderr
+    assert (odd / "her e" / "odd" / "named-outputs" / "model" / "x").read_text() == "given\n\n"
+    assert others.settled()["odd"]["status"] == "Completed"

@@ -57,6 +57,14 @@ def said(process: subprocess.Popen[str]) -> str:
     return process.stdout.readline().strip()
 
 
+def the_rest(process: subprocess.Popen[str]) -> list[str]:
+    """What it still prints; ``communicate`` alone would pass over what was read ahead for ``said``."""
+    assert process.stdout is not None
+    lines = process.stdout.read().splitlines()
+    process.communicate()
+    return lines
+
+
 def folders(root: Path) -> set[str]:
     return {name for name in os.listdir(root / "runs") if not name.startswith(".")}
 
@@ -161,8 +169,7 @@ def test_kill_9_of_a_process_that_writes_runs_loses_nothing_it_answered_for(tmp_
         first = said(process)
         time.sleep(dice.uniform(0.0, 0.08))
         process.send_signal(signal.SIGKILL)
-        rest, _ = process.communicate()
-        for line in [first, *rest.splitlines()]:
+        for line in [first, *the_rest(process)]:
             word, _, name = line.partition(" ")
             answered[name] = word
         check_answered(FolderRunStore(tmp_path), answered)
