@@ -22,6 +22,10 @@ Findings = Iterator[Diagnostic]
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _VARIABLE = re.compile(r"[^=\0]+")
+_LOOKALIKE = re.compile(
+    r"\$?\{{1,2}\s*(?P<kind>inputs|outputs|search_space)\s*\.\s*(?P<name>\w[\w-]*)\s*\}{1,2}"
+    r"|\$\{\{\s*(?:inputs|outputs|search_space)\b[^}\s]*\}{0,2}"
+)
 
 
 @dataclass(frozen=True)
@@ -48,12 +52,19 @@ class Body:
 
 def names_of(tree: Mapping[str, Any]) -> dict[str, frozenset[str] | None]:
     """The names of a command's own inputs and outputs."""
-    return {group: frozenset(mapping(tree.get(group))) for group in ("inputs", "outputs")}
+    return {group: names_in(tree, group) for group in ("inputs", "outputs")}
+
+
+def names_in(tree: Mapping[str, Any], group: str) -> frozenset[str] | None:
+    """The names in one group; None when it is not a map (which the schema says), so that nothing is told of its names."""
+    given = tree.get(group)
+    return frozenset(mapping(given)) if given is None or isinstance(given, dict) else None
 
 
 def body_checks(context: Context, body: Body) -> Findings:
     """What holds for every command: its references, code, environment, distribution and time limit."""
     yield from _references(context, body)
+    yield from _lookalikes(context, body)
     yield from _code(context, body)
     yield from _environment(context, body)
     yield from _variables(context, body)
@@ -79,6 +90,8 @@ def _references(context: Context, body: Body) -> Findings:
     if not isinstance(command, str):
         return
     path = (*body.path, "command")
+    if not command.strip():
+        yield context.document.diagnose(path, "bad-value", "'command' is empty", hint="write what the job runs")
     for reference in references(command, context.generation):
         if reference.optional or reference.form == "angle" or reference.key == "name":
             continue
@@ -87,6 +100,30 @@ def _references(context: Context, body: Body) -> Findings:
         if finding is not None:
             message, hint = finding
             yield context.document.diagnose(path, "unknown-reference", message, hint=hint, within=written)
+
+
+def lookalikes(command: str, generation: Generation) -> Iterator[tuple[str, str, str]]:
+    """(text, kind, name) of what was meant as a reference and is none, such as ``{inputs.x}`` today; kind and name are
+    empty where they cannot be made out.
+    """
+    taken = [reference.span for reference in references(command, generation)]
+    for found in _LOOKALIKE.finditer(command):
+        if not any(start < found.end() and found.start() < end for start, end in taken):
+            yield found[0], found["kind"] or "", found["name"] or ""
+
+
+def _lookalikes(context: Context, body: Body) -> Findings:
+    command = body.tree.get("command")
+    for written, kind, name in lookalikes(command, context.generation) if isinstance(command, str) else ():
+        if kind and name not in (body.known.get(kind) or ()):
+            continue  # a template of another tool
+        message = f"{written} is not a reference: the command gets it as it stands"
+        today = "{inputs.x}" if context.generation is Generation.G1 else "${{inputs.x}}"
+        hint = f"write {today.replace('inputs.x', f'{kind}.{name}') if kind else today}"
+        path, severity = (*body.path, "command"), Severity.WARNING
+        yield context.document.diagnose(
+            path, "unknown-reference", message, hint=hint, within=written, severity=severity
+        )
 
 
 def _unknown(

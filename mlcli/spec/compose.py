@@ -174,6 +174,8 @@ class Composer:
             below = path if key is None else (*path, key)
             value_event = next(self._events)
             child = self._node(value_event, below)
+            if _is_nothing(value_event):  # it stands nowhere, or where the next key does
+                child.mark.line, child.mark.column = _position(item)
             self._grow(node, child, item)
             if key == _MERGE and item.style is None:
                 merged.extend(self._merge(value_event, child, path))
@@ -269,6 +271,11 @@ def _put(node: Node, pair: _Pair) -> None:
 
 def _position(event: Any) -> tuple[int, int]:
     return event.start_mark.line + 1, event.start_mark.column + 1
+
+
+def _is_nothing(event: Any) -> bool:
+    """Whether a key has no value at all: ``key:``."""
+    return type(event).__name__ == "ScalarEvent" and event.style is None and not event.value and not event.anchor
 
 
 def _tag(event: Any) -> str | None:

@@ -2,8 +2,9 @@
 
 A value that starts with ``[``, ``{`` or a quote is read as YAML; any other is one plain scalar, so that a command with
 ``#`` or ``: `` in it needs no second layer of quotes. A step that holds a dot is quoted: ``tags."a.b"=1``. A number picks
-an item of a list, the number after the last one appends. Whether the path means anything is for the schema to say:
-the values carry ``--set a.b`` as their place, so an unknown key is reported there, with the nearest name.
+an item of a list (``values.0``, or ``values[0]`` as ``az`` writes it), the number after the last one appends. Whether the
+path means anything is for the schema to say: the values carry ``--set a.b`` as their place, so an unknown key is reported
+there, with the nearest name.
 
 Both ways of naming a compute work in every generation: ``compute.target=local`` (and ``compute.instance_count=2``), which
 people know from 2021, and ``compute=local``.
@@ -25,7 +26,7 @@ from mlcli.spec.load import Document, json_path
 __all__ = ["OPTION", "apply"]
 
 OPTION = "--set"
-_STEP = re.compile(r"""\s*(?:"([^"]*)"|'([^']*)'|([^."']+))\s*(?:\.(?=.)|$)""")
+_STEP = re.compile(r"""\s*(?:"([^"]*)"|'([^']*)'|([^."'[]+))\s*((?:\[\d{1,9}\])*)\s*(?:\.(?=.)|$)""")
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,10 @@ def _parse(assignment: str, tree: Mapping[str, Any], kind: Kind) -> _Override:
     steps = _steps(name)
     if steps is None:
         raise _fault(
-            origin, (), "this path is not names parted by single dots", 'quote a name that holds a dot: tags."a.b"'
+            origin,
+            (),
+            "this path is not names parted by single dots",
+            'quote a name that holds a dot: tags."a.b"; an item of a list is values[0]',
         )
     node = _value(text, origin, tuple(steps))
     node.mark.origin = origin
@@ -75,7 +79,9 @@ def _steps(name: str) -> list[str] | None:
         found = _STEP.match(name, position)
         if found is None:
             return None
-        steps.append(next(group for group in found.groups() if group is not None).strip())
+        *names, items = found.groups()
+        steps.append(next(name for name in names if name is not None).strip())
+        steps += re.findall(r"\d+", items)
         position = found.end()
     return steps if all(steps) else None
 

@@ -24,6 +24,7 @@ from mlcli.spec.command_checks import (
     input_checks,
     local_path,
     mapping,
+    names_in,
     names_of,
 )
 from mlcli.spec.compose import Path_
@@ -49,6 +50,7 @@ _SETTINGS = (
     "code",
 )
 _BLOCKS = ("body", "true_block", "false_block")
+_LOOPS = frozenset({"do_while", "parallel_for"})
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,7 @@ def _step(pipeline: _Pipeline, name: str, node: Mapping[str, Any]) -> Findings:
                 message, code, hint = found
                 yield context.document.diagnose(below, code, f"{written}: {message}", hint=hint, within=written)
     if isinstance(node.get("command"), str):
-        known = {**names_of(node), "search_space": frozenset(mapping(node.get("search_space")))}
+        known = {**names_of(node), "search_space": names_in(node, "search_space")}
         yield from body_checks(context, Body(node, path, known))
     component = node.get("component", node.get("trial"))
     key = "component" if "component" in node else "trial"
@@ -139,10 +141,11 @@ def _unknown(pipeline: _Pipeline, step: str, reference: Reference) -> tuple[str,
     own = mapping(pipeline.jobs[step])
     if kind in {"inputs", "outputs"}:
         holder = pipeline.tree if reference.kind != kind or pipeline.context.generation is not Generation.G3 else own
-        names = set(mapping(holder.get(kind)))
+        declared = names_in(holder, kind)
+        names = set(declared or ())
         if holder is pipeline.tree and reference.kind == kind:
             names |= set(mapping(own.get(kind)))
-        if name.split(".")[0] in names:
+        if declared is None or name.split(".")[0] in names:
             return None
         whose = "the pipeline" if holder is pipeline.tree else f"the step '{step}'"
         what = kind[:-1]
@@ -168,7 +171,9 @@ def _unknown_step(pipeline: _Pipeline, step: str, name: str) -> tuple[str, str, 
 
 
 def _outputs(pipeline: _Pipeline, node: Mapping[str, Any]) -> set[str] | None:
-    """The outputs of a step: its own and its component's; None when the component is not at hand."""
+    """The outputs of a step: its own and its component's; None when they are not at hand (a loop's are its body's)."""
+    if _LOOPS & {str(node.get("type")).lower()}:
+        return None
     own = set(mapping(node.get("outputs")))
     component = node.get("component", node.get("trial"))
     if component is None:

@@ -37,10 +37,23 @@ def summary(diagnostics: Sequence[Diagnostic]) -> str:
 
 
 def _pointed(source: str, line: int, column: int) -> list[str]:
-    """The source line behind its number, and a caret below the column; tabs keep their width in both."""
+    """The source line behind its number, and a caret below the column; what stands before it keeps its width in both."""
     start = max(0, column - _WIDTH // 2) if len(source) > _WIDTH else 0
     shown, column = source[start : start + _WIDTH], column - start
     gutter = f"{line:>5} | "
-    before = "".join("\t" if character == "\t" else " " for character in shown[: column - 1])
+    before = "".join(_blank(character) for character in shown[: column - 1])
     caret = " " * (len(gutter) - 2) + "| " + before + "^"
     return [gutter + shown, caret] if column - 1 <= len(shown) else [gutter + shown]
+
+
+def _blank(character: str) -> str:
+    """What is empty and as wide as ``character`` on a terminal: Chinese, Japanese and Korean letters take two cells."""
+    if character == "\t":
+        return character
+    if character.isascii():
+        return " "
+    from unicodedata import combining, east_asian_width
+
+    if combining(character):
+        return ""
+    return "  " if east_asian_width(character) in {"F", "W"} else " "

@@ -26,6 +26,7 @@ _SAFE = re.compile(r"[\w@%+=:,./-]+", re.ASCII)
 _NUMBER = re.compile(r"[-+]?(0[xX][0-9a-fA-F]+|[0-9]+)")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\[[^]]*\])?\+?=")
+_OPERATOR = re.compile(r"-[A-Za-z]{1,2}|==?")
 _SUBSCRIPT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\[[^]]*")
 _TILDE = re.compile(r"(^|[=:])~[^/]*$")
 _RESERVED = frozenset(
@@ -188,6 +189,8 @@ def _touchy(spot: Spot, value: str) -> bool:
         return True
     if spot.redirects and value.isdigit():
         return True
+    if spot.whole and _OPERATOR.fullmatch(value):
+        return True  # [[ reads it as one, unless it is quoted
     if "{" in spot.before and not _NUMBER.fullmatch(value):
         return True  # {a,b} and {1..9} make several words
     if spot.leads and ("=" in value or (value.isalpha() and not spot.whole) or value in _RESERVED):

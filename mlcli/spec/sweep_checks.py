@@ -19,7 +19,9 @@ from mlcli.spec.command_checks import (
     input_checks,
     integer,
     items,
+    lookalikes,
     mapping,
+    names_in,
     names_of,
     number,
 )
@@ -45,7 +47,7 @@ def check_sweep(context: Context) -> Findings:
     trial = mapping(tree.get("trial"))
     inside = context.generation is Generation.G1
     names = names_of(trial if inside else tree)
-    body = Body(trial, ("trial",), {**names, "search_space": frozenset(mapping(tree.get("search_space")))})
+    body = Body(trial, ("trial",), {**names, "search_space": names_in(tree, "search_space")})
     yield from body_checks(context, body)
     yield from input_checks(context, trial if inside else tree, ("trial",) if inside else ())
     yield from check_search(context, tree, (), trial.get("command"))
@@ -64,6 +66,7 @@ def check_search(context: Context, tree: Mapping[str, Any], path: Path_, command
         # the trial of a pipeline's step is a component: it sees the parameters as inputs
         kinds = {"search_space", "inputs"} if path else {"search_space"}
         used = {found.name for found in references(command, context.generation) if found.kind in kinds}
+        used |= {name for _, kind, name in lookalikes(command, context.generation) if kind in kinds}  # told of already
         for name in space:
             if name not in used:
                 message = f"no trial sees the search parameter '{name}': the command does not refer to it"

@@ -7,7 +7,7 @@ the form that was meant, never of a list of alternatives.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any
 
@@ -113,8 +113,8 @@ def _unknown_keys(document: Document, kind: Kind, path: Path_, error: Any) -> It
         if foreign is not None:
             yield foreign
             continue
-        meant = [name for name in known if name not in error.instance or _is_override(document, below)]
-        hint = _unknown_key_hint(kind, path, key, meant)
+        given = () if _is_override(document, below) else error.instance
+        hint = _unknown_key_hint(kind, path, key, known, given)
         yield document.diagnose(below, "unknown-key", f"unknown key '{key}'", hint=hint, key=True)
 
 
@@ -123,16 +123,31 @@ def _is_override(document: Document, path: Path_) -> bool:
     return document.place(path).file.startswith("--set")
 
 
-def _unknown_key_hint(kind: Kind, path: Path_, key: str, known: list[str]) -> str | None:
-    """The nearest name; else where in the file a key of just this name would stand; else what is allowed here."""
-    if nearest(key, known) is None:
-        top = resolved_schema(kind.schema or "").get("properties", {})
-        if path and key in top:
-            return f"'{key}' belongs at the top of the file, not in '{path[-1]}'"
-        for name, section in () if path else top.items():
-            if key in section.get("properties", {}):
-                return f"'{key}' belongs in '{name}'"
-    return did_you_mean(key, known, label="keys allowed here")
+def _unknown_key_hint(kind: Kind, path: Path_, key: str, known: Mapping[str, Any], given: Container[str]) -> str | None:
+    """Where in the file a key of just this name would stand; else the name that is meant; else what is allowed here."""
+    elsewhere = _elsewhere(kind, path, key, known)
+    if elsewhere is not None:
+        return elsewhere
+    meant = _OTHER_WORDS.get(key) or nearest(key, known)
+    if meant in known:
+        return f"did you mean '{meant}'?" + (" It is there already" if meant in given else "")
+    return did_you_mean(key, [name for name in known if name not in given], label="keys allowed here")
+
+
+def _elsewhere(kind: Kind, path: Path_, key: str, known: Mapping[str, Any]) -> str | None:
+    for name, section in known.items():
+        if key in section.get("properties", {}):
+            return f"'{key}' belongs in '{name}'"
+    top = resolved_schema(kind.schema or "").get("properties", {})
+    if path and key in top:
+        return f"'{key}' belongs at the top of the file, not in '{path[-1]}'"
+    if not path and kind.type == "pipeline" and key in resolved_schema("commandJob")["properties"]:
+        return f"'{key}' belongs in a step: 'jobs: {{name: {{{key}: ...}}}}'"
+    return None
+
+
+_OTHER_WORDS = {"directory": "local_path", "args": "program_arguments", "uri": "path", "url": "path"}
+"""What other versions and other tools call a key."""
 
 
 def _missing_key(document: Document, path: Path_, key: str, error: Any) -> Diagnostic:
@@ -195,16 +210,25 @@ def _bad_value(document: Document, kind: Kind, path: Path_, error: Any) -> Diagn
         close = nearest(error.instance, choices)
         hint = f"did you mean '{close}'? " if close else ""
         message = f"{shown} is not a value of {name}"
-        return document.diagnose(path, "bad-value", message, hint=f"{hint}allowed: {_listed(choices)}")
+        hint = _literal_hint(path, error.instance) or f"{hint}allowed: {_listed(choices)}"
+        return document.diagnose(path, "bad-value", message, hint=hint)
     if error.validator in {"minItems", "minProperties"}:
         return document.diagnose(path, "bad-value", f"{name} is empty; it needs at least one entry")
     expected = _expected(error, kind)
     if expected is not None:
-        message = f"{name} must be {expected}, not {_what(error.instance)}"
+        fraction = expected == _PLAIN["integer"] and isinstance(error.instance, float)
+        message = f"{name} must be {expected}, not {error.instance if fraction else _what(error.instance)}"
         return document.diagnose(path, "wrong-type", message, hint=_type_hint(error, path, document))
     return document.diagnose(
         path, "bad-value", f"{shown} is not what {name} takes", hint=error.schema.get("description")
     )
+
+
+def _literal_hint(path: Path_, word: str) -> str | None:
+    """A job's input that is declared as a component declares one."""
+    if path[:1] == ("inputs",) and path[-1] == "type" and word.lower() in {"number", "integer", "string", "boolean"}:
+        return f"'type' is for data; a {word.lower()} is written as '{path[1]}: value'"
+    return None
 
 
 def _choices(error: Any) -> list[str] | None:
@@ -298,7 +322,7 @@ def _what(value: Any) -> str:
     if isinstance(value, str):
         return "a text" if value else "an empty text"
     if value is None:
-        return "nothing"
+        return "empty"
     return _PLAIN["object" if isinstance(value, Mapping) else "array" if isinstance(value, list) else "number"]
 
 

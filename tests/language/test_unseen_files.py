@@ -71,6 +71,67 @@ WRONG = {
         ["unknown-key"],
         "'instance_count' belongs in 'resources'",
     ),
+    "a key that is there already, misspelt a second time": (
+        "command: echo\nenvironment: azureml:e:1\nenviroment: azureml:e:2\n",
+        ["unknown-key"],
+        "did you mean 'environment'? It is there already",
+    ),
+    "a sweep made of a command job": (
+        (
+            "type: sweep\ncommand: echo\ndistribution: {type: mpi}\nobjective: {primary_metric: auc, goal: maximize}\n"
+            "trial: {command: echo, environment: 'azureml:e:1'}\n"
+        ),
+        ["unknown-key", "unknown-key"],
+        "'distribution' belongs in 'trial'",
+    ),
+    "a pipeline made of a command job": (
+        "type: pipeline\ncommand: echo\njobs: {a: {command: echo, environment: 'azureml:e:1'}}\n",
+        ["unknown-key"],
+        "'command' belongs in a step: 'jobs: {name: {command: ...}}'",
+    ),
+    "the words of the first preview": (
+        "command: echo\nenvironment: azureml:e:1\ncompute: {target: 'azureml:c'}\ncode: {directory: src}\n",
+        ["unknown-key"],
+        "did you mean 'local_path'?",
+    ),
+    "a literal declared as in a component": (
+        "command: echo ${{inputs.lr}}\nenvironment: azureml:e:1\ninputs: {lr: {type: number}}\n",
+        ["bad-value"],
+        "a number is written as 'lr: value'",
+    ),
+    "inputs as a list": (
+        "command: echo ${{inputs.lr}}\nenvironment: azureml:e:1\ninputs: [lr]\n",
+        ["wrong-type"],
+        "",
+    ),
+    "steps whose pipeline has its inputs as a list": (
+        (
+            "type: pipeline\ninputs: [lr]\njobs: {a: {command: 'echo ${{inputs.lr}}', environment: 'azureml:e:1', "
+            "inputs: {lr: '${{parent.inputs.lr}}'}}}\n"
+        ),
+        ["wrong-type"],
+        "",
+    ),
+    "a command of blanks": ("command: ' '\nenvironment: azureml:e:1\n", ["bad-value"], "write what the job runs"),
+    "braces of mid 2021 in a file of today": (
+        "command: python a.py {inputs.lr} {other} ${HOME} {inputs.path}\nenvironment: azureml:e:1\ninputs: {lr: 1}\n",
+        ["unknown-reference"],
+        "write ${{inputs.lr}}",
+    ),
+    "a reference that is not closed": (
+        "command: python a.py ${{inputs.lr\nenvironment: azureml:e:1\ninputs: {lr: 1}\n",
+        ["unknown-reference"],
+        "write ${{inputs.x}}",
+    ),
+    "a parameter in the braces of mid 2021": (
+        (
+            "type: sweep\nsampling_algorithm: random\ntrial: {command: 'fit {search_space.lr}', environment: 'azureml:e:1'}\n"
+            "search_space: {lr: {type: uniform, min_value: 0, max_value: 1}}\n"
+            "objective: {primary_metric: auc, goal: maximize}\n"
+        ),
+        ["unknown-reference"],
+        "write ${{search_space.lr}}",
+    ),
     "shouted from a forum": (
         "comand: echo\nenviroment: azureml:e:1\n",
         ["unknown-key", "unknown-key"],

@@ -59,6 +59,12 @@ def test_a_missing_value_stands_where_its_nearest_ancestor_has_its_key() -> None
     assert at(document, "outputs", "model") == (2, 1)
 
 
+def test_a_key_without_a_value_stands_where_the_key_does() -> None:
+    document = load("a:\nb:\n  c:\n  # nothing\nd: &x\n", "f")
+    for path, place in ((("a",), (1, 1)), (("b", "c"), (3, 3))):
+        assert (document.place(path).line, document.place(path).column) == place
+
+
 def test_a_diagnostic_can_point_at_a_text_inside_a_folded_value() -> None:
     found = load(JOB, "job.yml").diagnose(("command",), "some-code", "message", within="${{inputs.rate}}")
     assert (found.place.line, found.place.column) == (4, 10)

@@ -90,6 +90,14 @@ def test_list_items_by_number_and_one_past_the_end_appends() -> None:
     }
 
 
+def test_list_items_as_az_writes_them() -> None:
+    text = TODAY + "resources: {docker_args: [a, b], locations: [[x]]}\n"
+    assert tree(text, "resources.docker_args[1]=c", "resources.locations[0][0]=y")["resources"] == {
+        "docker_args": ["a", "c"],
+        "locations": [["y"]],
+    }
+
+
 def test_the_document_and_what_its_aliases_share_are_not_changed() -> None:
     document = load("a: &a {x: 1}\nb: *a\n", "f")
     changed = apply(document, ["b.x=2"])
@@ -137,6 +145,7 @@ def test_the_number_of_nodes_goes_where_the_generation_has_it() -> None:
         ("=5", "'' sets nothing"),
         ("inputs..rate=5", "not names parted by single dots"),
         (".rate=5", "not names parted by single dots"),
+        ("inputs[rate]=5", "not names parted by single dots"),
         ("environment.image=python:3.11", "'environment' is a single value, not a map, so 'image' cannot be set in it"),
         ("inputs.rate.low=5", "'inputs.rate' is a single value"),
         ("tags=[1", "not valid YAML"),

@@ -123,3 +123,10 @@ def test_no_value_changes_the_words_around_it(shell, cases, tmp_path_factory):
 def test_the_text_around_the_holes_stays_byte_for_byte():
     command = "awk '{print $1}' a \x01 ${V} {a,b} \"$(x `y`)\" <<E\n\x01 $V\nE\n"
     assert _filled(command, PLAIN) == command.replace(HOLE, PLAIN)
+
+
+def test_a_value_is_no_operator_of_a_condition():
+    for value in ("-z", "-eq", "==", "=", "!", "]]", "("):
+        script = _filled(f'[[ {HOLE} == x ]] || p "{HOLE}"; [[ x != {HOLE} && {HOLE} != x ]] && p last\n', value)
+        assert _run("bash", script, ".") == [f"[1][{value}][1][last]".encode(), b""], value
+    assert _filled(f"p {HOLE} --rate {HOLE}", "-5") == "p -5 --rate -5"

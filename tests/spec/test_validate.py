@@ -118,9 +118,9 @@ def test_a_misspelt_key_is_not_also_reported_missing() -> None:
     [
         ("inputs: [a]", "wrong-type", "'inputs' must be a map, not a list"),
         ("inputs: {x: [1]}", "wrong-type", "'x' must be a text, a number, true or false or a map, not a list"),
-        ("inputs: {x: }", "wrong-type", "not nothing"),
+        ("inputs: {x: }", "wrong-type", "not empty"),
         ("environment_variables: {A: [secret]}", "wrong-type", "'A' must be"),
-        ("resources: {instance_count: 2.5}", "wrong-type", "must be a whole number, not a number"),
+        ("resources: {instance_count: 2.5}", "wrong-type", "must be a whole number, not 2.5"),
         ("resources: {instance_count: true}", "wrong-type", "must be a whole number, not true"),
         ("resources: {locations: here}", "wrong-type", "'locations' must be a list, not a text"),
         ("resources: {locations: [1]}", "wrong-type", "item 1 of 'locations' must be a text"),
@@ -312,6 +312,15 @@ def test_a_report_points_at_the_column() -> None:
         "      |                             ^"
     )
     assert summary([found]) == "1 error"
+
+
+def test_the_caret_stands_below_its_column_whatever_stands_before() -> None:
+    for before, blank in (("日本", "    "), ("e\u0301", " "), ("é", " "), ("\t", "\t"), ("ｗ", "  ")):
+        (found,) = checked(f'command: "{before} ${{{{inputs.x}}}}"\nenvironment: current\n')
+        assert format_diagnostic(found).splitlines()[2] == f"      | {' ' * 10}{blank} ^"
+
+
+def test_no_findings_have_a_summary_too() -> None:
     assert summary([]) == "no errors"
 
 
