@@ -27,10 +27,11 @@ def show(session: Session, *, name: WorkspaceName = None) -> None:
 
     from mlcli.cli import views
     from mlcli.domain.run import RunFilter
+    from mlcli.operations import observe
 
     _chosen(session, name)
     services = session.services
-    runs = services.runs.list(RunFilter(include_archived=True))
+    runs = observe.list_runs(services, RunFilter(include_archived=True))
     record = {
         "name": services.name,
         "folder": str(services.root),

@@ -136,7 +136,9 @@ def _built(document: Document, normal: dict[str, Any], kind: Kind, base: Path, r
 
 def _unsupported(file: str, kind: Kind) -> UnsupportedError:
     if kind.noun != "job":
-        return UnsupportedError(f"{file} describes a {kind.noun}, not a job", hint="a job has a 'command'")
+        article = "an" if kind.noun == "environment" else "a"
+        hint = "a job gives each input a value" if kind.noun == "component" else "a job has a 'command'"
+        return UnsupportedError(f"{file} describes {article} {kind.noun}, not a job", hint=hint)
     return UnsupportedError(
         f"{file} is a valid {kind.type} job, and this version of mlcli runs command jobs only",
         hint="'mlcli job validate' checks it",

@@ -421,13 +421,17 @@ def test_the_older_names_do_the_same(mlcli):
     assert mlcli("run", "cancel", "-r", name).json["status"] == "Completed"
 
 
-def test_the_workspace_is_shown_and_its_index_rebuilt(mlcli):
+def test_the_workspace_is_shown_and_its_index_rebuilt(mlcli, until):
     finished(mlcli, "true", "-n", "a", "-w", "team")
     shown = mlcli("workspace", "show", "-n", "team").json
     assert (shown["name"], shown["jobs"], shown["live_jobs"]) == ("team", 1, 0)
     assert mlcli("workspace", "show").json["jobs"] == 0
-    assert mlcli("workspace", "reindex", "-w", "team").json == {"name": "team", "jobs": 1}
-    assert names(mlcli("job", "list", "--workspace-name", "team")) == ["a"]
+    create(mlcli, "echo ended", "-n", "b", "-w", "team")
+    ended = mlcli.home / "workspaces" / "team" / "runs" / "b" / "exit.json"
+    until(ended.exists)
+    assert mlcli("workspace", "show", "-n", "team").json["live_jobs"] == 0
+    assert mlcli("workspace", "reindex", "-w", "team").json == {"name": "team", "jobs": 2}
+    assert names(mlcli("job", "list", "--workspace-name", "team")) == ["b", "a"]
 
 
 def test_a_shell_completes_job_names(mlcli):
