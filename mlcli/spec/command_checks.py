@@ -96,7 +96,7 @@ def _references(context: Context, body: Body) -> Findings:
         if reference.optional or reference.form == "angle" or reference.key == "name":
             continue
         written = command[slice(*reference.span)]
-        finding = _unknown(reference, written, body.known)
+        finding = _unknown(reference, written, body)
         if finding is not None:
             message, hint = finding
             yield context.document.diagnose(path, "unknown-reference", message, hint=hint, within=written)
@@ -126,17 +126,19 @@ def _lookalikes(context: Context, body: Body) -> Findings:
         )
 
 
-def _unknown(
-    reference: Reference, written: str, known: Mapping[str, frozenset[str] | None]
-) -> tuple[str, str | None] | None:
+def _unknown(reference: Reference, written: str, body: Body) -> tuple[str, str | None] | None:
     """The message and hint for a reference that names nothing, None for a good one."""
+    known = body.known
+    if reference.kind.startswith("parent.") and "jobs" in body.path:
+        hint = f"give it to the step, 'inputs: {{x: {written}}}', and write ${{{{inputs.x}}}} here"
+        return f"{written} stands for nothing in a command", hint
     if reference.kind not in known:
         return f"{written} stands for nothing in a command", "a command can refer to inputs, outputs and search_space"
     names = known[reference.kind]
     first = reference.name.split(".")[0]
     if names is None or reference.name in names or first in names:
         return None
-    if reference.kind == "search_space" and not names:
+    if reference.kind == "search_space" and not names and body.path != ("trial",):
         return f"{written}: this job has no search space", "only the trial of a sweep can refer to one"
     what = {"inputs": "input", "outputs": "output", "search_space": "search parameter"}[reference.kind]
     label = f"the {what}s are"
@@ -228,7 +230,7 @@ def _nodes(context: Context, body: Body) -> Findings:
 def _distribution(context: Context, distribution: Mapping[str, Any], nodes: int, path: Path_) -> Findings:
     total, workers = integer(distribution.get("process_count")), integer(distribution.get("worker_count"))
     if total is not None and total > 0 and total % nodes:
-        message = f"{total} processes cannot be spread evenly over {_counted(nodes, 'node')}"
+        message = f"{total} processes cannot be spread evenly over {counted(nodes, 'node')}"
         hint = "'process_count' is the total over all nodes: make it a multiple of 'instance_count'"
         yield context.document.diagnose((*path, "process_count"), "node-count", message, hint=hint)
     if workers is not None and workers > nodes:
@@ -250,7 +252,7 @@ def _time_limits(context: Context, body: Body) -> Findings:
         if seconds <= 0:
             yield context.document.diagnose(path, "out-of-range", f"'{path[-1]}' must be more than 0 seconds")
         elif seconds < 60:
-            message = f"the time limit is {_counted(seconds, 'second')}"
+            message = f"the time limit is {counted(seconds, 'second')}"
             hint = "limits are in seconds; Azure ML takes none under 60, mlcli keeps this one"
             yield context.document.diagnose(path, "short-timeout", message, hint=hint, severity=Severity.WARNING)
 
@@ -349,5 +351,6 @@ def number(value: Any) -> float | None:
     return found if abs(found) < 1e300 else None
 
 
-def _counted(count: int, noun: str) -> str:
+def counted(count: int, noun: str) -> str:
+    """``1 node``, ``2 nodes``."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -8,6 +8,7 @@ that includes itself, over however many others, is an error.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -39,6 +40,7 @@ __all__ = ["check_pipeline"]
 _OWN_TEXT = frozenset(
     {"command", "component", "trial", "code", "environment", "task", "args", "comment", "description"}
 )
+_STEP_NAME = re.compile(r"[A-Za-z0-9_-]+")
 _SETTINGS = (
     "default_compute",
     "default_datastore",
@@ -79,6 +81,9 @@ def check_pipeline(context: Context) -> Findings:
 def _whole(pipeline: _Pipeline) -> Findings:
     yield from _settings(pipeline)
     for name, node in pipeline.jobs.items():
+        if not _STEP_NAME.fullmatch(name):
+            message, hint = f"'{name}' cannot be the name of a step", "names are letters, digits, '_' and '-'"
+            yield pipeline.context.document.diagnose(("jobs", name), "bad-name", message, hint=hint, key=True)
         if isinstance(node, dict):
             yield from _step(pipeline, name, node)
     yield from _cycles(pipeline)
@@ -291,7 +296,9 @@ def _cycles(pipeline: _Pipeline) -> Findings:
         ring = _ring(start, waits, done)
         if ring:
             names = " -> ".join([*ring, ring[0]])
-            message = f"these steps wait for each other: {names}"
+            message = (
+                f"these steps wait for each other: {names}" if ring[1:] else f"the step '{ring[0]}' waits for itself"
+            )
             hint = "a step can only use outputs of steps that do not wait for it"
             path = ("jobs", ring[0])
             yield pipeline.context.document.diagnose(path, "step-cycle", message, hint=hint, key=True)

@@ -16,6 +16,7 @@ from mlcli.spec.command_checks import (
     Context,
     Findings,
     body_checks,
+    counted,
     input_checks,
     integer,
     items,
@@ -87,7 +88,7 @@ def _limits(context: Context, tree: Mapping[str, Any], path: Path_) -> Findings:
             yield context.document.diagnose(at, "out-of-range", f"'{key}' must be more than 0 seconds")
         elif seconds is not None and seconds < 60:
             hint = "limits are in seconds; Azure ML takes none under 60, mlcli keeps this one"
-            message, severity = f"the time limit is {seconds} s", Severity.WARNING
+            message, severity = f"the time limit is {counted(seconds, 'second')}", Severity.WARNING
             yield context.document.diagnose(at, "short-timeout", message, hint=hint, severity=severity)
 
 
@@ -106,6 +107,7 @@ def _space(context: Context, space: Mapping[str, Any], path: Path_) -> Findings:
         if low is not None and high is not None and (low > high or (low == high and "log" not in kind)):
             message = f"'min_value' must be less than 'max_value', and {_plain(low)} is not less than {_plain(high)}"
             hint = "in the log forms both are exponents" if "log" in kind else "exchange the two"
+            hint = "a single value is a choice: 'type: choice, values: [...]'" if low == high else hint
             yield context.document.diagnose((*at, "min_value"), "empty-range", message, hint=hint)
         for key, least, inclusive in (("q", 0.0, False), ("sigma", 0.0, True), ("upper", 0.0, False)):
             value = number(parameter.get(key))

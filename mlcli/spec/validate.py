@@ -146,7 +146,14 @@ def _elsewhere(kind: Kind, path: Path_, key: str, known: Mapping[str, Any]) -> s
     return None
 
 
-_OTHER_WORDS = {"directory": "local_path", "args": "program_arguments", "uri": "path", "url": "path"}
+_OTHER_WORDS = {
+    "directory": "local_path",
+    "args": "program_arguments",
+    "uri": "path",
+    "url": "path",
+    "min": "min_value",
+    "max": "max_value",
+}
 """What other versions and other tools call a key."""
 
 
@@ -274,6 +281,8 @@ def _type_hint(error: Any, path: Path_, document: Document) -> str | None:
         return f"put it in quotes: '{written}'" if written is not None else "put it in quotes"
     if error.instance is None:
         return "give it a value, or take the key out"
+    if str(path[-1]).endswith("timeout"):
+        return "times are in seconds: 3600 is an hour"
     return None
 
 

@@ -132,6 +132,44 @@ WRONG = {
         ["unknown-reference"],
         "write ${{search_space.lr}}",
     ),
+    "a sweep without its search space": (
+        (
+            "type: sweep\nsampling_algorithm: random\ntrial: {command: 'fit ${{search_space.lr}}', environment: 'azureml:e:1'}\n"
+            "objective: {primary_metric: auc, goal: maximize}\n"
+        ),
+        ["unknown-reference"],
+        "declare it: 'search_space: {lr: ...}'",
+    ),
+    "other words for the ends of a range, and no range": (
+        (
+            "type: sweep\nsampling_algorithm: random\ntrial: {command: 'fit ${{search_space.a}} ${{search_space.b}}', "
+            "environment: 'azureml:e:1'}\nobjective: {primary_metric: auc, goal: maximize}\nsearch_space:\n"
+            "  a: {type: uniform, min: 0, max: 1}\n  b: {type: uniform, min_value: 1, max_value: 1}\n"
+        ),
+        ["unknown-key", "unknown-key", "empty-range"],
+        "did you mean 'max_value'?",
+    ),
+    "a time with its unit": (
+        "command: echo\nenvironment: azureml:e:1\nlimits: {timeout: 1h}\n",
+        ["wrong-type"],
+        "times are in seconds",
+    ),
+    "what a step takes from its pipeline, in its command; a name that no reference can hold": (
+        (
+            "type: pipeline\ninputs: {n: 1}\njobs:\n"
+            "  a step: {command: 'echo ${{parent.inputs.n}}', environment: 'azureml:e:1'}\n"
+        ),
+        ["bad-name", "unknown-reference"],
+        "give it to the step, 'inputs: {x: ${{parent.inputs.n}}}', and write ${{inputs.x}} here",
+    ),
+    "a step that waits for itself": (
+        (
+            "type: pipeline\njobs:\n  a: {command: 'echo ${{inputs.x}}', environment: 'azureml:e:1', "
+            "inputs: {x: '${{parent.jobs.a.outputs.y}}'}, outputs: {y: }}\n"
+        ),
+        ["step-cycle"],
+        "",
+    ),
     "shouted from a forum": (
         "comand: echo\nenviroment: azureml:e:1\n",
         ["unknown-key", "unknown-key"],
