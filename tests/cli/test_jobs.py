@@ -430,7 +430,7 @@ def test_the_workspace_is_shown_and_its_index_rebuilt(mlcli, until):
     ended = mlcli.home / "workspaces" / "team" / "runs" / "b" / "exit.json"
     until(ended.exists)
     assert mlcli("workspace", "show", "-n", "team").json["live_jobs"] == 0
-    assert mlcli("workspace", "reindex", "-w", "team").json == {"name": "team", "jobs": 2}
+    assert mlcli("workspace", "reindex", "-w", "team").json == {"name": "team", "jobs": 2, "problems": []}
     assert names(mlcli("job", "list", "--workspace-name", "team")) == ["b", "a"]
 
 
