@@ -130,9 +130,8 @@ def test_ctrl_c_at_any_moment_of_create_leaves_a_whole_run_or_none(jobs: Jobs) -
             os.killpg(command.pid, signal.SIGINT)
             _, stderr = command.communicate(timeout=60)
             codes[name] = command.returncode
-        # Python's own start-up (20 ms), before any line of ours, ends with a traceback of its own
-        assert command.returncode in {0, 130} or b"mlcli/" not in stderr, stderr
-        assert command.returncode not in {0, 130} or b"Traceback" not in stderr, stderr
+        # Python may end with a traceback of its own before `main` begins, or lose the interrupt while it imports
+        assert b"in main\n" not in stderr, stderr
     rows = jobs.settled()
     for name, code in codes.items():
         assert code != 0 or name in rows
