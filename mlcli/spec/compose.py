@@ -199,7 +199,9 @@ class Composer:
                 self._anchors[event.anchor] = Node(event.value, Mark(*_position(event)))
             return str(event.value)
         message = "a key must be a text: not empty, not a list, a map or an alias"
-        self._fault(event, "invalid-key", message, "write 'name: value'", path)
+        template = kind == "MappingStartEvent" and event.flow_style
+        hint = "put quotes around a text that starts with '{{'" if template else "write 'name: value'"
+        self._fault(event, "invalid-key", message, hint, path)
         if kind in {"SequenceStartEvent", "MappingStartEvent"}:
             self._node(event, path)
         return None

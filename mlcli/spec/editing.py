@@ -26,6 +26,8 @@ def rename(body: Body, old: str, new: str, value: Any = ...) -> None:
         del body[old]
         body.insert(position, new, kept)  # type: ignore[attr-defined]
         if entry is not None:
+            if isinstance(kept, MutableMapping) and kept:
+                lost += _cut_own_lines(entry)
             body.ca.items[new] = entry  # type: ignore[attr-defined]
         _append(body, new, lost)
     else:
@@ -118,6 +120,21 @@ def _taken_behind(body: Any, key: str) -> list[Any]:
         return []
     entry[_BEHIND_VALUE] = None
     return [token]
+
+
+def _cut_own_lines(entry: list[Any]) -> list[Any]:
+    """Cut off what stands on lines of its own behind a value: where a map takes the value's place, it goes behind that."""
+    token = entry[_BEHIND_VALUE]
+    first, _, own_lines = token.value.partition("\n") if token else ("", "", "")
+    if not own_lines:
+        return []
+    rest = copy(token)
+    rest.value = f"\n{own_lines}"
+    if first:
+        token.value = f"{first}\n"
+    else:
+        entry[_BEHIND_VALUE] = None
+    return [rest]
 
 
 def _tokens(value: Any) -> Iterator[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from mlcli.spec.compose import Fault
@@ -44,6 +45,16 @@ _WORDS: tuple[tuple[str, str, str], ...] = (
         "a list in brackets that starts here is not closed",
         "end it with ']', items parted by ','",
     ),
+    (
+        "found '<stream end>'",
+        "the file ends where a value is expected",
+        "close the bracket or brace that was opened last, or write the value",
+    ),
+    (
+        "expected the node content",
+        "a bracket, brace or comma stands where a value is expected",
+        "take it out, or put quotes around a text that starts so",
+    ),
     ("undefined tag handle", "this YAML tag is not defined", "quote the text if it should start with '!'"),
     ("anchor", "an anchor or alias needs a name", "quote the text if it should start with '&' or '*'"),
     ("alias", "an anchor or alias needs a name", "quote the text if it should start with '&' or '*'"),
@@ -71,12 +82,46 @@ def explain(error: Any, lines: list[str]) -> list[Fault]:
     complaint = f"{error.context or ''}; {error.problem or ''}"
     if "cannot start any token" in complaint and "'\\t'" in complaint:
         return tab_faults(lines, mark.line + 1) or [_tab(mark.line + 1, mark.column + 1)]
+    special = _conflict(lines) or _behind_a_value(complaint, mark, lines) or _line_before(complaint, mark, lines)
+    if special is not None:
+        return [special]
     for needle, message, hint in _WORDS:
         if needle in complaint:
             if needle in _FROM_OPENING and error.context_mark is not None:
                 mark = error.context_mark
             return [Fault(mark.line + 1, mark.column + 1, "invalid-yaml", message, hint)]
     return [Fault(mark.line + 1, mark.column + 1, "invalid-yaml", _own_words(error))]
+
+
+def _conflict(lines: list[str]) -> Fault | None:
+    """A merge that git left half done, which breaks YAML at some later place."""
+    for number, line in enumerate(lines, start=1):
+        if line.startswith("<<<<<<< "):
+            message, hint = "a merge conflict of git is not resolved", "keep one side, and take the marker lines out"
+            return Fault(number, 1, "invalid-yaml", message, hint)
+    return None
+
+
+def _behind_a_value(complaint: str, mark: Any, lines: list[str]) -> Fault | None:
+    """More text behind a closing quote or bracket, which the parser takes for a line of wrong indentation."""
+    line = lines[mark.line] if mark.line < len(lines) else ""
+    if "expected <block end>" not in complaint or not line[: mark.column].strip():
+        return None
+    hint = "put quotes around all of the value; inside single quotes write '', inside double quotes \\\""
+    return Fault(mark.line + 1, mark.column + 1, "invalid-yaml", "this stands behind a value that has ended", hint)
+
+
+def _line_before(complaint: str, mark: Any, lines: list[str]) -> Fault | None:
+    """A line without ``: `` above the one where the parser gave up, as deep as that one: the two were read as one key."""
+    number = mark.line - 1
+    if "mapping values are not allowed" not in complaint or not 0 <= number < len(lines) - 1:
+        return None
+    line, here = lines[number], lines[mark.line]
+    alike = len(line) - len(line.lstrip()) == len(here) - len(here.lstrip())
+    if not alike or not line.strip() or line.lstrip()[0] in "#-\"'" or re.search(r":(\s|$)", line):
+        return None
+    _, message, hint = next(words for words in _WORDS if words[0] == "could not find expected ':'")
+    return Fault(number + 1, len(line) - len(line.lstrip()) + 1, "invalid-yaml", message, hint)
 
 
 def tab_faults(lines: list[str], first: int) -> list[Fault]:

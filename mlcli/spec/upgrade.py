@@ -121,7 +121,7 @@ def upgrade_text(text: str, file: str, base: Path, reader: FileReader) -> str:
     _job(tree, kind.type, _Upgrading(kind.generation, _looker(base, reader), lambda *_: None))
     out = StringIO()
     yaml.dump(tree, out)
-    return out.getvalue()
+    return out.getvalue().replace("\n", "\r\n") if "\r\n" in text else out.getvalue()
 
 
 def _indents(text: str) -> dict[str, int]:

@@ -147,6 +147,12 @@ def test_everything_wrong_is_told_at_once_and_in_order() -> None:
     assert found[1].source == "a: 2"
 
 
+def test_a_template_that_was_not_filled_in_needs_quotes() -> None:
+    (found, *_) = refused("command: {{ cookiecutter.command }}\n")
+    assert found.code == "invalid-key"
+    assert found.hint == "put quotes around a text that starts with '{{'"
+
+
 def test_duplicate_keys_before_a_syntax_error_are_told_too() -> None:
     assert codes("a: 1\na: 2\nb: [1\n") == ["duplicate-key", "invalid-yaml"]
 
@@ -170,6 +176,12 @@ def test_a_tab_inside_a_block_text_is_text() -> None:
         ('a: "\\q"\n', (1, 6), "escape does not exist"),
         ("a: |x\n  b\n", (1, 5), "not a YAML block header"),
         ("a: - b\n", (1, 4), "a list item"),
+        ("a: [\n", (2, 1), "the file ends where a value is expected"),
+        ("a: ]\n", (1, 4), "stands where a value is expected"),
+        ('a: "x" y\n', (1, 8), "behind a value that has ended"),
+        ("a: 'it's'\n", (1, 8), "behind a value that has ended"),
+        ("$schema=https://x\na: b\n", (1, 1), "neither 'key: value' nor a list item"),
+        ("<<<<<<< HEAD\na: b\n=======\na: c\n>>>>>>> main\n", (1, 1), "a merge conflict"),
     ],
 )
 def test_syntax_errors_in_plain_words(text: str, place: tuple[int, int], words: str) -> None:

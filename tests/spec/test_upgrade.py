@@ -318,3 +318,18 @@ def test_our_own_schema_of_2021_becomes_todays(generation):
     )
     _, schema, *_ = upgrade_text(text, "job.yml", BASE, FILES).splitlines()
     assert schema.split() == ["$schema:", "../schemas/commandJob.schema.json", "#", "theirs"]
+
+
+def test_a_comment_below_a_value_that_becomes_a_map_stays_below_it():
+    text = (
+        "command: a\nenvironment: azureml:e:1\ncompute: {target: c}\ntimeout: 60 # limit\n# about tags\ntags: {a: b}\n"
+    )
+    done = upgrade_text(text, "job.yml", BASE, FILES)
+    assert done.endswith("limits:     # limit\n  timeout: 60\n# about tags\ntags: {a: b}\n")
+
+
+def test_line_breaks_of_windows_are_kept():
+    text = "command: a {inputs.x}\nenvironment: azureml:e:1\ncompute: {target: c}\ninputs: {x: {data: 'azureml:d:1'}}\n"
+    done = upgrade_text(text.replace("\n", "\r\n"), "job.yml", BASE, FILES)
+    assert done == upgrade_text(text, "job.yml", BASE, FILES).replace("\n", "\r\n")
+    assert "${{inputs.x}}" in done
