@@ -1,9 +1,14 @@
-"""Which files of a code folder stay out of its snapshot: the rules of ``.gitignore`` and ``.amlignore``.
+r"""Which files of a code folder stay out of its snapshot: the rules of ``.gitignore`` and ``.amlignore``.
 
-Source: gitignore(5) and git's wildmatch, which the tests compare with. The rules are asked of one entry at a time, from
-the top of the tree down, and nothing below an ignored folder is looked at, as git does. The pathspec package is not
-used: it matches a path by its parents too, so that ``build/`` followed by ``!keep/`` would take ``keep/build/`` in, and
-it knows no ``[[:alpha:]]``. Git works on bytes, and so does this.
+Source: gitignore(5) and git's wildmatch, which the tests compare with. What a line means is asked of pathspec; which line
+decides is settled here. The rules are asked of one entry at a time, from the top of the tree down, and nothing below an
+ignored folder is looked at, as git does. (By pathspec alone a line speaks of all that is below what it names, so that
+``build/`` followed by ``!keep/`` would take ``keep/build/`` in.) Git works on bytes, and so does this.
+
+Pathspec reads some lines otherwise than git, and is given these in words that mean the same to both: brackets
+(``[[:alpha:]]``, ``[a\]]``, ``[!a]`` at a slash, ``[z-a]``), three stars, ``a/**/``, ``a\/b``, and blanks other than
+spaces at the end (in UTF-8 an ``à`` ends in one). A line that git takes as malformed matches nothing. One form differs:
+in ``x**/y`` two stars after plain text are one star, as gitignore(5) has it; git 2.39 lets them span folders.
 
 Azure ML (SDK v2, ``_asset_utils.py``) reads the ignore file of the source folder alone, and a ``.amlignore`` there wins
 over ``.gitignore`` outright. Here too it replaces every ``.gitignore``; without it all of them count, those between the
@@ -39,6 +44,19 @@ _CLASSES = {
     b"upper": string.ascii_uppercase,
     b"xdigit": string.hexdigits,
 }
+_MEMBER = re.compile(rb"\[:(?P<named>[^]]*):\]|\\?(?P<low>.)(?:-(?!\])\\?(?P<high>.))?", re.DOTALL)
+_PIECE = re.compile(
+    rb"(?P<bracket>\[)|\\?(?P<blank>[\s\x1c-\x1f\x85\xa0])|(?P<some>(?<![^/])\*\*+\\/)|(?P<stars>\*\*+)|(?P<slash>\\/)|\\?.",
+    re.DOTALL,
+)
+# How pathspec is told each piece of a pattern. It strips blanks, and splits at every slash.
+_SPELLING = {"blank": rb"[\g<blank>]", "some": b"**/*/", "stars": b"**", "slash": b"/", None: rb"\g<0>"}
+
+# Pathspec's expressions match what is below an entry too. Where they mark the slash of a folder they must end where the
+# path ends; those without the mark (``a/**``) are of what is below alone, and must not end with the folder's own slash.
+_FOLDER_MARK = b"(?P<ps_d>"
+_OF_ITSELF = rb"\Z"
+_BELOW = rb"(?!(?<=/)\Z)"
 
 
 @dataclass(frozen=True)
@@ -59,32 +77,29 @@ class Rules:
 
         ``path``: relative to the outermost folder. The folders above it are taken not to be ignored.
         """
-        verdict = self._verdict(path, is_folder=is_folder)
-        return bool(verdict)
+        return bool(self._verdict(path + b"/" if is_folder else path))
 
-    def _verdict(self, path: bytes, *, is_folder: bool) -> bool | None:
-        regex, negated = self._for_folders if is_folder else self._for_files
-        found = regex.fullmatch(path, len(self.base)) if regex is not None else None
-        if found is not None and found.lastindex is not None:
-            return not negated[found.lastindex - 1]
-        return None if self.outer is None else self.outer._verdict(path, is_folder=is_folder)  # noqa: SLF001
-
-    @cached_property
-    def _for_folders(self) -> tuple[re.Pattern[bytes] | None, list[bool]]:
-        return _compiled(parse(self.text))
+    def _verdict(self, path: bytes) -> bool | None:
+        inside = path[len(self.base) :]
+        for rule in self._last_first:
+            if rule.regex.search(inside) is not None:
+                return rule.ignored
+        return None if self.outer is None else self.outer._verdict(path)  # noqa: SLF001
 
     @cached_property
-    def _for_files(self) -> tuple[re.Pattern[bytes] | None, list[bool]]:
-        return _compiled([rule for rule in parse(self.text) if not rule.folders_only])
+    def _last_first(self) -> list[Rule]:
+        return parse(self.text)[::-1]
 
 
 @dataclass(frozen=True)
 class Rule:
-    """One line of an ignore file: a regular expression of paths relative to the file's folder, and what it does."""
+    """One line of an ignore file: what to search for in an entry's path, and whether an entry that has it is ignored.
 
-    regex: bytes
-    negated: bool = False
-    folders_only: bool = False
+    The path is relative to the file's folder; that of a folder ends in a slash.
+    """
+
+    regex: re.Pattern[bytes]
+    ignored: bool
 
 
 def add_file(outer: Rules | None, base: bytes, text: bytes) -> Rules:
@@ -101,21 +116,20 @@ def parse(text: bytes) -> list[Rule]:
 
 
 def _rule(line: bytes) -> Rule | None:
-    line = line.removesuffix(b"\r")
-    if line.startswith(b"#"):
+    from pathspec.patterns.gitignore import GitIgnorePatternError
+    from pathspec.patterns.gitignore.spec import GitIgnoreSpecPattern
+
+    text = _for_pathspec(_without_trailing_spaces(line.removesuffix(b"\r")))
+    if text is None:
         return None
-    line = _without_trailing_spaces(line)
-    negated = line.startswith(b"!")
-    pattern = line[1:] if negated else line
-    folders_only = pattern.endswith(b"/")
-    pattern = pattern[:-1] if folders_only else pattern
-    if not pattern:
+    try:
+        regex, ignored = GitIgnoreSpecPattern.pattern_to_regex(text)
+    except GitIgnorePatternError:
         return None
-    anchored = b"/" in pattern
-    regex = to_regex(pattern.removeprefix(b"/"))
-    if regex is None:
+    if regex is None or ignored is None:
         return None
-    return Rule(regex if anchored else b"(?:.*/)?" + regex, negated, folders_only)
+    ending = _OF_ITSELF if _FOLDER_MARK in regex else _BELOW
+    return Rule(re.compile(b"(?:" + regex + b")" + ending, re.DOTALL), ignored)
 
 
 def _without_trailing_spaces(line: bytes) -> bytes:
@@ -129,92 +143,61 @@ def _without_trailing_spaces(line: bytes) -> bytes:
     return line[:end]
 
 
-def to_regex(pattern: bytes) -> bytes | None:
-    """A wildmatch pattern as a regular expression for ``fullmatch``; None for one that matches nothing."""
+def _for_pathspec(line: bytes) -> bytes | None:
+    """A line in words that mean to pathspec what the line means to git; None for one that matches nothing."""
+    negated = line.startswith(b"!")
+    pattern = line.removeprefix(b"!")
+    body = pattern.removesuffix(b"/")
+    if not body or line.startswith(b"#"):
+        return None
+    text = _respell(body.removeprefix(b"/"))
+    if text is None:
+        return None
+    if b"/" in body:  # anchored, even if the slash is in a bracket
+        text = b"/" + text
+    if body != pattern:
+        text += b"/*/" if text.endswith(b"/**") else b"/"
+    return b"!" + text if negated else text
+
+
+def _respell(pattern: bytes) -> bytes | None:
     parts: list[bytes] = []
     position = 0
-    while position < len(pattern):
-        one = pattern[position : position + 1]
-        if one == b"*":
-            part, position = _stars(pattern, position)
-        elif one == b"?":
-            part, position = b"[^/]", position + 1
-        elif one == b"[":
-            found = _bracket(pattern, position + 1)
+    while (piece := _PIECE.match(pattern, position)) is not None:
+        if piece.lastgroup == "bracket":
+            found = _bracket(pattern, piece.end())
             if found is None:
                 return None
             part, position = found
-        elif one == b"\\":
-            if position + 1 == len(pattern):
-                return None
-            part, position = re.escape(pattern[position + 1 : position + 2]), position + 2
         else:
-            part, position = re.escape(one), position + 1
+            part, position = piece.expand(_SPELLING[piece.lastgroup]), piece.end()
         parts.append(part)
     return b"".join(parts)
 
 
-def _stars(pattern: bytes, start: int) -> tuple[bytes, int]:
-    """``*`` stays within a name; ``**`` that fills a whole part of the path spans any number of folders."""
-    end = start
-    while pattern[end : end + 1] == b"*":
-        end += 1
-    after = pattern[end : end + 1]
-    whole_part = end - start > 1 and (start == 0 or pattern[start - 1 : start] == b"/") and after in {b"", b"/"}
-    if not whole_part:
-        return b"[^/]*", end
-    return (b".*", end) if after == b"" else (b"(?:.*/)?", end + 1)
-
-
 def _bracket(pattern: bytes, start: int) -> tuple[bytes, int] | None:
-    """``[...]`` from after its bracket: a class that never matches a slash, and where it ends. None when it is malformed."""
-    position = start
-    negated = pattern[position : position + 1] in {b"!", b"^"}
-    position += negated
+    """``[...]`` from after its bracket: all that it matches, never a slash, and where it ends. None when it is malformed."""
+    negated = pattern[start : start + 1] in {b"!", b"^"}
+    position = first = start + negated
     members: set[int] = set()
-    previous: int | None = None
-    first = True
-    while first or pattern[position : position + 1] != b"]":
-        first = False
-        item = _bracket_item(pattern, position, previous)
-        if item is None:
+    while position == first or pattern[position : position + 1] != b"]":
+        member = _MEMBER.match(pattern, position)
+        if member is None or (member["named"] is not None and member["named"] not in _CLASSES):
             return None
-        found, previous, position = item
-        members |= found
-    allowed = (set(range(256)) - members if negated else members) - {ord("/")}
-    if not allowed:
-        return b"(?!)", position + 1
-    return b"[" + b"".join(b"\\x%02x" % code for code in sorted(allowed)) + b"]", position + 1
+        if member["named"] is not None:
+            members.update(_CLASSES[member["named"]].encode())
+        else:  # the first of a range counts even where the range is backwards
+            members.update(member["low"], range(ord(member["low"]), ord(member["high"] or b"\0") + 1))
+        position = member.end()
+    return _spelled_out((set(range(256)) - members if negated else members) - {ord("/")}), position + 1
 
 
-def _bracket_item(pattern: bytes, position: int, previous: int | None) -> tuple[set[int], int | None, int] | None:
-    """One member of a bracket: the bytes it adds, the byte that a range may start from, and what comes next."""
-    if position >= len(pattern):
-        return None
-    if pattern[position] == ord("\\"):
-        position += 1
-        return None if position >= len(pattern) else ({pattern[position]}, pattern[position], position + 1)
-    after = pattern[position + 1 : position + 2]
-    if pattern[position] == ord("-") and previous is not None and after not in {b"", b"]"}:
-        position += 2 if after == b"\\" else 1
-        return None if position >= len(pattern) else (set(range(previous, pattern[position] + 1)), None, position + 1)
-    if pattern[position : position + 2] == b"[:":
-        end = pattern.find(b"]", position + 2)
-        if end < 0:
-            return None
-        if pattern[end - 1 : end] == b":" and end - 1 >= position + 2:
-            known = _CLASSES.get(pattern[position + 2 : end - 1])
-            return None if known is None else (set(known.encode()), None, end + 1)
-    return {pattern[position]}, pattern[position], position + 1
-
-
-def _compiled(rules: list[Rule]) -> tuple[re.Pattern[bytes] | None, list[bool]]:
-    """One expression that finds the last rule that matches: the rules backwards, each a group of its own."""
-    if not rules:
-        return None, []
-    backwards = rules[::-1]
-    regex = b"|".join(b"(" + rule.regex + b")" for rule in backwards)
-    return re.compile(regex, re.DOTALL), [rule.negated for rule in backwards]
+def _spelled_out(members: set[int]) -> bytes:
+    """A bracket of these bytes. ``]`` must come first and ``-`` last; else a NUL, which no name has, keeps ``!`` from it."""
+    ends = b"]", b"-"
+    head, tail = (end if ord(end) in members else b"" for end in ends)
+    middle = bytes(sorted(members - set(b"".join(ends))))
+    return b"[" + (head or b"\0") + middle + tail + b"]"
 
 
 def rules_above(folder: Path) -> tuple[Rules | None, bytes]:
