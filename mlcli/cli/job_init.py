@@ -54,7 +54,7 @@ def write_starter(session: Session, wish: Wish) -> dict[str, Any]:
         "file": str(wish.target),
         "code": content.code,
         "command": content.command,
-        "environment": wish.environment or content.environment,
+        "environment": content.environment,
         "compute": content.compute,
         "inputs": list(content.inputs),
     }
@@ -89,6 +89,7 @@ def _content(session: Session, wish: Wish) -> starter.Starter:
         compute=_compute(session, wish),
         file=wish.target.name,
         requirements=lines,
+        requirements_file=environment,
         python=f"{sys.version_info.major}.{sys.version_info.minor}",
         flags=flags,
         inputs=inputs,
@@ -138,7 +139,7 @@ def _question(flag: Flag) -> str:
 
 
 def _environment(session: Session, wish: Wish, folder: Path, base: Path) -> tuple[str, tuple[str, ...]]:
-    """What the job runs in, and the requirement lines where it is made from them."""
+    """What the job runs in; a requirements file's name with its lines where it is made from them."""
     chosen = wish.environment
     if chosen is None:
         chosen = _nearby(folder)
@@ -158,7 +159,7 @@ def _environment(session: Session, wish: Wish, folder: Path, base: Path) -> tupl
         session.console.warn(
             f"{path.name}: left out, for it names a local file or holds a credential: {shown_line(line)}"
         )
-    return "current", lines
+    return (path.name, lines) if lines else ("current", ())
 
 
 def _nearby(folder: Path) -> str:

@@ -238,9 +238,28 @@ def _noun(tree: Mapping[str, Any]) -> str:
             return _NOUN_OF_SCHEMA[name]
     if "script" in tree and "command" not in tree and {"framework", "target", "history"} & set(tree):
         return "runconfig"
-    return "component" if "command" in tree and _is_component(tree) else "job"
+    if "command" in tree and _is_component(tree):
+        return "component"
+    return "job" if _OF_A_JOB & set(tree) else _noun_by_shape(tree)
 
 
+def _noun_by_shape(tree: Mapping[str, Any]) -> str:
+    """What a file without a schema line is that holds nothing which runs."""
+    written = tree.get("type")
+    if isinstance(written, str):
+        return next((noun for noun, types in _ASSET_TYPES.items() if written.strip().lower() in types), "job")
+    return "environment" if _OF_AN_ENVIRONMENT & set(tree) else "job"
+
+
+_OF_A_JOB = frozenset({"command", "trial", "jobs", "component", "task", "search_space", "environment"})
+_OF_AN_ENVIRONMENT = frozenset({"image", "build", "conda_file"})
+_ASSET_TYPES = {
+    "compute": frozenset(
+        "local ssh slurm docker ray amlcompute virtualmachine kubernetes computeinstance synapsespark".split()  # noqa: SIM905
+    ),
+    "data": frozenset({"uri_file", "uri_folder", "mltable"}),
+    "model": frozenset({"custom_model", "mlflow_model", "triton_model"}),
+}
 _OF_A_RUN = frozenset({"compute", "experiment_name", "services", "limits", "parent_job_name"})
 _OF_A_PORT = frozenset({"default", "optional", "min", "max", "enum"})
 

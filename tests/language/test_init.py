@@ -74,13 +74,21 @@ def test_a_conda_file_beside_the_script_is_found(mlcli, project: Path) -> None:
 
 
 def test_requirements_become_the_environment(mlcli, project: Path) -> None:
-    (project / "requirements.txt").write_text("numpy>=1.26\n-e .\n")
-    made = mlcli("job", "init", "src/train.py", "--input", "data=1")
+    (project / "requirements-dev.txt").write_text("numpy>=1.26\n-e .\n")
+    made = mlcli("job", "init", "src/train.py", "--input", "data=1", "--environment", "requirements-dev.txt")
     assert made.code == 0
+    assert '"environment": "requirements-dev.txt"' in made.stdout
+    assert "# the packages of requirements-dev.txt" in (project / "job.yml").read_text()
     assert "-e ." in made.stderr
     job = YAML(typ="safe", pure=True).load(project / "job.yml")
     assert job["environment"]["conda_file"]["dependencies"][1] == {"pip": ["numpy>=1.26"]}
     assert mlcli("job", "validate", "-f", "job.yml").code == 0
+
+
+def test_requirements_beside_the_script_are_found(mlcli, project: Path) -> None:
+    (project / "requirements.txt").write_text("numpy\n")
+    assert mlcli("job", "init", "src/train.py", "--input", "data=1").code == 0
+    assert "# the packages of requirements.txt" in (project / "job.yml").read_text()
 
 
 def test_a_command_of_ones_own_leaves_the_flags_alone(mlcli, project: Path) -> None:

@@ -75,6 +75,24 @@ def test_the_schema_line_tells_other_kinds_of_file_from_jobs() -> None:
         assert recognise(load(line.format(schema), "f").tree).noun == noun
 
 
+@pytest.mark.parametrize(
+    ("text", "noun"),
+    [
+        ("name: c\ntype: AmlCompute\nsize: Standard_DS2_v2\n", "compute"),
+        ("name: c\ntype: slurm\n", "compute"),
+        ("name: d\ntype: uri_folder\npath: ./data\n", "data"),
+        ("name: m\ntype: mlflow_model\npath: ./model\n", "model"),
+        ("name: e\nimage: python:3.11\nconda_file: conda.yml\n", "environment"),
+        ("name: e\nbuild: {path: docker}\n", "environment"),
+        ("comand: echo\nenvironment: {image: python:3.11}\n", "job"),
+        ("type: comand\nimage: x\n", "job"),
+        ("name: x\n", "job"),
+    ],
+)
+def test_what_runs_nothing_is_known_by_its_shape_without_a_schema_line(text: str, noun: str) -> None:
+    assert recognise(load(text, "f").tree).noun == noun
+
+
 def test_what_another_generation_would_write_is_called_so() -> None:
     found = only(
         found_in(
