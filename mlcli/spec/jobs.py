@@ -92,11 +92,12 @@ def _examined(
     text: str | bytes, file: str, base: Path, reader: FileReader, overrides: Sequence[str], *, check: bool
 ) -> tuple[Document, Kind, tuple[Diagnostic, ...]]:
     document = load(text, file, keep_going=True)
-    faults = document.faults
+    faults: list[Diagnostic] = [*document.faults]
     if overrides:
-        from mlcli.spec.overrides import apply
+        from mlcli.spec.overrides import apply, idle_inputs
 
-        document = apply(document, overrides)
+        document, written = apply(document, overrides), document
+        faults += idle_inputs(written, document) if check else ()
     kind = recognise(document.tree)
     found = [*faults, *validate(document, kind), *_name(document, kind)]
     if check:

@@ -13,17 +13,19 @@ people know from 2021, and ``compute=local``.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from mlcli.domain.errors import Diagnostic, InvalidSpecError, Place
+from mlcli.domain.errors import Diagnostic, InvalidSpecError, Place, Severity
 from mlcli.domain.job import Generation
 from mlcli.spec.compose import Composer, Mark, Node, Path_, plain_value
 from mlcli.spec.generation import Kind, recognise
+from mlcli.spec.interpolate import references
 from mlcli.spec.load import Document, json_path
+from mlcli.spec.validate import did_you_mean
 
-__all__ = ["OPTION", "apply"]
+__all__ = ["OPTION", "apply", "idle_inputs"]
 
 OPTION = "--set"
 _STEP = re.compile(r"""\s*(?:"([^"]*)"|'([^']*)'|([^."'[]+))\s*((?:\[\d{1,9}\])*)\s*(?:\.(?=.)|$)""")
@@ -53,6 +55,33 @@ def apply(document: Document, assignments: Sequence[str]) -> Document:
     if faults:
         raise InvalidSpecError(tuple(faults))
     return document
+
+
+def idle_inputs(before: Document, after: Document) -> Iterator[Diagnostic]:
+    """A warning for each input that was set though the file has none of that name and its command refers to none: most
+    likely a name that is misspelt. ``before``: the document without the assignments.
+    """
+    kind = recognise(after.tree)
+    at: Path_ = ("trial",) if kind.type == "sweep" and kind.generation is Generation.G1 else ()
+    old, new = (_inputs(document, at) for document in (before, after))
+    body = after.tree.get("trial") if kind.type == "sweep" else after.tree
+    command = body.get("command") if isinstance(body, dict) else None
+    if kind.noun != "job" or not isinstance(command, str):
+        return
+    used = {found.name.split(".")[0] for found in references(command, kind.generation) if found.kind == "inputs"}
+    for name in new:
+        if name not in old and name not in used:
+            message = f"the file has no input '{name}', and the command does not refer to it"
+            hint = did_you_mean(name, old, label="its inputs are")
+            path, severity = (*at, "inputs", name), Severity.WARNING
+            yield after.diagnose(path, "bad-override", message, hint=hint, severity=severity)
+
+
+def _inputs(document: Document, at: Path_) -> Mapping[str, Any]:
+    body = document.tree
+    for step in (*at, "inputs"):
+        body = body.get(step) if isinstance(body, dict) else None
+    return body if isinstance(body, dict) else {}
 
 
 def _parse(assignment: str, tree: Mapping[str, Any], kind: Kind) -> _Override:

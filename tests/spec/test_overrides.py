@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlcli.domain.errors import Diagnostic, InvalidSpecError
+from mlcli.domain.errors import Diagnostic, InvalidSpecError, Severity
 from mlcli.spec.generation import recognise
 from mlcli.spec.load import load
-from mlcli.spec.overrides import apply
+from mlcli.spec.overrides import apply, idle_inputs
 from mlcli.spec.validate import validate
 
 TODAY = """\
@@ -120,6 +120,25 @@ def test_an_unknown_path_is_refused_with_the_nearest_name() -> None:
     (found,) = validate(document, recognise(document.tree))
     assert (found.place.file, found.code) == ("--set enviroment_variables.OMP_NUM_THREADS", "unknown-key")
     assert found.hint == "did you mean 'environment_variables'?"
+
+
+@pytest.mark.parametrize(
+    ("text", "assignment", "name"),
+    [
+        (TODAY, "inputs.rat=0.2", "rat"),
+        (TODAY, "inputs.rate=0.2", None),
+        (TODAY.replace("echo", "echo ${{inputs.depth}}"), "inputs.depth=3", None),
+        (MID_2021, "inputs.irs={data: 'azureml:iris:1'}", "irs"),
+        (SWEEP_2021, "trial.inputs.iris={data: 'azureml:iris:1'}", "iris"),
+    ],
+)
+def test_an_input_that_nothing_sees_is_warned_of(text: str, assignment: str, name: str | None) -> None:
+    document = load(text, "job.yml")
+    found = list(idle_inputs(document, apply(document, [assignment])))
+    assert [each.severity for each in found] == ([Severity.WARNING] if name else [])
+    assert not name or f"no input '{name}'" in found[0].message
+    assert name not in {"rat", "irs"} or found[0].hint in {"did you mean 'rate'?", "did you mean 'iris'?"}
+    assert all(each.place.file.startswith("--set ") for each in found)
 
 
 @pytest.mark.parametrize("assignment", ["compute=local", "compute.target=local"])
