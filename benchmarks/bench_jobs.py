@@ -41,10 +41,9 @@ def run() -> list[tuple[str, float, float]]:
 
 
 def _list_ratio(home: Path) -> float:
-    from mlcli.stores.runs import FolderRunStore
-
     from mlcli.domain.run import Event, Run
     from mlcli.domain.state import Reason
+    from mlcli.stores.runs import FolderRunStore
 
     store = FolderRunStore(home / "workspaces" / "default")
     for number in range(LISTED_RUNS):

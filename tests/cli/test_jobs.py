@@ -152,8 +152,9 @@ def test_a_job_that_is_saved_in_another_folder_is_the_same_job(mlcli):
 
     def planned(file: Path, *flags: str) -> dict[str, Any]:
         made = mlcli("job", "create", "-f", file, "-n", "one", "--dry-run", *flags)
-        assert (made.code, made.json["refusals"]) == (0, []), made.stderr
-        return made.json
+        plan: dict[str, Any] = made.json
+        assert (made.code, plan["refusals"]) == (0, []), made.stderr
+        return plan
 
     assert planned(file, "--save-as", "away/job.yml") == planned(mlcli.cwd / "away" / "job.yml")
 

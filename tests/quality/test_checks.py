@@ -13,8 +13,8 @@ BIN = Path(sys.executable).parent
 @pytest.mark.parametrize(
     "command",
     [
-        pytest.param(["ruff", "check", "."], id="lint"),
-        pytest.param(["ruff", "format", "--check", "."], id="format"),
+        pytest.param(["ruff", "check", "--no-cache", "."], id="lint"),
+        pytest.param(["ruff", "format", "--no-cache", "--check", "."], id="format"),
         pytest.param(["mypy"], id="types"),
         pytest.param(["lint-imports"], id="architecture"),
     ],
