@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
+from mlcli import agent
 from mlcli.domain.errors import MlcliError, StoreError, TransportError
 from mlcli.domain.observation import Sight, reconcile
 from mlcli.domain.run import Event, Run, RunFilter, moved_by
@@ -61,7 +62,16 @@ def refresh(services: Services, runs: Sequence[Run]) -> list[Run]:
 def _orphans(services: Services, live: Iterable[Run]) -> frozenset[str]:
     """Those whose supervisor has died before it could say that it had submitted them."""
     waiting = {run.name for run in live if run.state in UNSUBMITTED or run.state is State.CANCEL_REQUESTED}
-    return frozenset(run.name for run in services.runs.unattended() if run.name in waiting) if waiting else frozenset()
+    if not waiting:
+        return frozenset()
+    unattended = (run.name for run in services.runs.unattended() if run.name in waiting)
+    return frozenset(name for name in unattended if not _is_supervised(services, name))
+
+
+def _is_supervised(services: Services, name: str) -> bool:
+    """Whether its supervisor lives, though the lease is gone with an index that was lost: two would be in each other's way."""
+    identity = services.runs.document(name, layout.SUPERVISOR_DOCUMENT)
+    return identity is not None and agent.is_alive(identity)
 
 
 def _attend(services: Services, orphan: Run) -> None:

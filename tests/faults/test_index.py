@@ -53,7 +53,7 @@ def test_the_index_is_lost_while_jobs_are_on_their_way(
         "done": "Completed",
         "live": "Failed",
         "early": "Completed",
-    }
+    }, jobs.show("early")
     assert jobs.log("early") == b"ran\n"
 
 
