@@ -109,36 +109,35 @@ def _place_input(services: Services, entry: InputPlan, log: Callable[[str], None
 
 def _link(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.unlink(missing_ok=True)
-    target.symlink_to(source)
+    partial = _partial(target)
+    partial.symlink_to(source)
+    partial.replace(target)
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Copy whole or not at all: the final name appears when everything is there."""
+    """Copy whole or not at all: the final name appears when everything is there, and then the work is done."""
     import shutil
 
+    if target.exists():
+        return
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.partial")
-    _remove(partial)
-    try:
-        if source.is_dir():
-            shutil.copytree(source, partial)
-            _remove(target)
-        else:
-            shutil.copy2(source, partial)
+    partial = _partial(target)
+    if not source.is_dir():
+        shutil.copy2(source, partial)
         partial.replace(target)
+        return
+    shutil.copytree(source, partial)
+    try:
+        partial.rename(target)
     except OSError:
-        _remove(partial)  # it may be what fills the disk, and the failure must find room to be told
-        raise
+        if not target.is_dir():
+            raise
+        shutil.rmtree(partial)  # another process that carries the run was quicker
 
 
-def _remove(path: Path) -> None:
-    import shutil
-
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
+def _partial(target: Path) -> Path:
+    """A name beside the target that no other process uses, even one that believes the same run to be its own."""
+    return target.with_name(f".{target.name}.{os.getpid()}.{time.monotonic_ns()}.partial")
 
 
 def _submit(services: Services, prepared: Prepared, lease: Lease) -> None:
