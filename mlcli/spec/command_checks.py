@@ -26,6 +26,7 @@ _LOOKALIKE = re.compile(
     r"\$?\{{1,2}\s*(?P<kind>inputs|outputs|search_space)\s*\.\s*(?P<name>\w[\w-]*)\s*\}{1,2}"
     r"|\$\{\{\s*(?:inputs|outputs|search_space)\b[^}\s]*\}{0,2}"
 )
+_IN_FORM = re.compile(r"\$\{\{\s*\w+\.[\w-]+\s*\}\}")
 
 
 @dataclass(frozen=True)
@@ -106,8 +107,9 @@ def lookalikes(command: str, generation: Generation) -> Iterator[tuple[str, str,
     """(text, kind, name) of what was meant as a reference and is none, such as ``{inputs.x}`` today; kind and name are
     empty where they cannot be made out.
     """
-    taken = [reference.span for reference in references(command, generation)]
-    for found in _LOOKALIKE.finditer(command):
+    suspects = [found for found in _LOOKALIKE.finditer(command) if not _IN_FORM.fullmatch(found[0])]
+    taken = [reference.span for reference in references(command, generation)] if suspects else []
+    for found in suspects:
         if not any(start < found.end() and found.start() < end for start, end in taken):
             yield found[0], found["kind"] or "", found["name"] or ""
 

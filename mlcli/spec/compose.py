@@ -174,7 +174,7 @@ class Composer:
             below = path if key is None else (*path, key)
             value_event = next(self._events)
             child = self._node(value_event, below)
-            if _is_nothing(value_event):  # it stands nowhere, or where the next key does
+            if child.value is None and _is_nothing(value_event):  # it stands nowhere, or where the next key does
                 child.mark.line, child.mark.column = _position(item)
             self._grow(node, child, item)
             if key == _MERGE and item.style is None:
