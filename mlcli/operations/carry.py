@@ -122,17 +122,25 @@ def _copy(source: Path, target: Path) -> None:
         return
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = _partial(target)
-    if not source.is_dir():
-        shutil.copy2(source, partial)
-        partial.replace(target)
-        return
-    shutil.copytree(source, partial)
     try:
-        partial.rename(target)
+        if source.is_dir():
+            shutil.copytree(source, partial)
+        else:
+            shutil.copy2(source, partial)
+        partial.replace(target)
     except OSError:
-        if not target.is_dir():
+        _remove(partial)  # it may be what fills the disk, and the failure must find room to be told
+        if not target.exists():  # else another process that carries the run was quicker
             raise
-        shutil.rmtree(partial)  # another process that carries the run was quicker
+
+
+def _remove(path: Path) -> None:
+    import shutil
+
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _partial(target: Path) -> Path:
