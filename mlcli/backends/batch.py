@@ -248,7 +248,12 @@ def _place_code_here(target: Path, digest: str | None, snapshots: SnapshotStore 
         if digest is not None and snapshots is not None:
             snapshots.materialise(digest, partial)
         partial.rename(target)
-    except OSError as refused:
+    except (OSError, MlcliError) as refused:
+        shutil.rmtree(
+            partial, ignore_errors=True
+        )  # it may be what fills the disk, and the failure must find room to be told
+        if isinstance(refused, MlcliError):
+            raise
         raise TransportError(f"{target}: {refused.strerror or refused}", transient=False) from refused
 
 

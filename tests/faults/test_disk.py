@@ -71,6 +71,21 @@ def test_code_that_does_not_fit(jobs: Jobs, small_disk: SmallDisk) -> None:
     assert jobs.settled()["after"]["status"] == "Completed"
 
 
+def test_code_whose_copy_for_the_run_does_not_fit(jobs: Jobs, small_disk: SmallDisk) -> None:
+    """It is stored, and the second copy of it, to work in, is too much."""
+    small_disk("2m")
+    source = jobs.mlcli.cwd / "src"
+    source.mkdir()
+    (source / "weights.bin").write_bytes(os.urandom(1_100_000))
+    jobs.mlcli("job", "create", "-f", jobs.file("echo ran", code="src"), "-n", "big")
+    jobs.wait("big")
+    record = jobs.show("big")
+    assert (record["status"], record["status_reason"]) == ("Failed", "preparation_failed")
+    assert "space" in record["status_message"]
+    assert jobs.log("big") == b""
+    assert jobs.settled()["big"]["status"] == "Failed"
+
+
 @pytest.mark.parametrize("where", ["disk", "web"])
 def test_an_input_that_does_not_fit(
     jobs: Jobs, small_disk: SmallDisk, slow_server: SlowServer, where: str, monkeypatch: pytest.MonkeyPatch
