@@ -77,12 +77,17 @@ def follow(session: Session, name: str) -> Run:
     try:
         return stream(session.services, name, session.console.log, session.console.notice)
     except KeyboardInterrupt:
-        raise Interrupted(
-            f"job {name} goes on without being watched",
-            hint=f"follow it again: mlcli job stream -n {name}   end it: mlcli job cancel -n {name}",
-        ) from None
+        raise goes_on(name) from None
     finally:
         session.console.end_log()
+
+
+def goes_on(name: str) -> Interrupted:
+    """What Ctrl-C leaves behind: a job that runs, and how to come back to it."""
+    return Interrupted(
+        f"job {name} goes on without being watched",
+        hint=f"follow it again: mlcli job stream -n {name}   end it: mlcli job cancel -n {name}",
+    )
 
 
 def check_success(session: Session, run: Run, *, hand_on_code: bool) -> None:

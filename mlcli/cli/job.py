@@ -89,7 +89,12 @@ def create(
         return
     for notice in plan.notices:
         session.console.notice(notice)
-    run = submit(session.services, job, plan)
+    try:
+        run = submit(session.services, job, plan)
+    except KeyboardInterrupt:
+        if plan.run in session.services.runs.complete(plan.run):
+            raise actions.goes_on(plan.run) from None
+        raise
     if web:
         _no_web_page(session)
     if stream:
