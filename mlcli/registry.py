@@ -24,6 +24,7 @@ class Entry:
 ROOMS: dict[str, dict[str, Entry]] = {
     "backends": {
         "local": Entry("mlcli.backends.batch:BatchBackend"),
+        "docker": Entry("mlcli.backends.docker:DockerBackend", extra="docker"),
     },
     "transports": {
         "local": Entry("mlcli.transports.local:LocalTransport"),
@@ -34,6 +35,9 @@ ROOMS: dict[str, dict[str, Entry]] = {
     "environments": {
         "current": Entry("mlcli.environments.current:CurrentBuilder"),
         "venv": Entry("mlcli.environments.venv:VenvBuilder"),
+        "conda": Entry("mlcli.environments.conda:CondaBuilder", extra="conda"),
+        "image": Entry("mlcli.environments.image:ImageBuilder", extra="docker"),
+        "dockerfile": Entry("mlcli.environments.dockerfile:DockerfileBuilder", extra="docker"),
     },
 }
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import fields
+from dataclasses import Field, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -83,10 +83,10 @@ class Workspace:
         local: Backend = backend(transport, scheduler, self.settings)
         return local
 
-    def backend_of_compute(self, compute: str) -> str:
+    def backend_of_compute(self, compute: str, *, container: bool = False) -> str:
         """The backend that serves a compute. Raises NotFoundError."""
         if compute == "local":
-            return "local"
+            return "docker" if container else "local"
         raise NotFoundError(
             f"there is no compute named {compute!r} in workspace {self.name!r}",
             hint="to run on this machine add: --set compute=local",
@@ -95,14 +95,18 @@ class Workspace:
     def environment_builders(self) -> Iterator[EnvironmentBuilder]:
         """Every registered builder, made when it is come to."""
         for name in registry.names("environments"):
-            if name not in self._builders:
-                self._builders[name] = registry.load("environments", name)(self.home)
-            yield self._builders[name]
+            yield self.environment_builder_named(name)
 
-    def environment_builder(self, spec: EnvironmentSpec) -> EnvironmentBuilder:
+    def environment_builder_named(self, name: str) -> EnvironmentBuilder:
+        """The builder of that registered name, made once."""
+        if name not in self._builders:
+            self._builders[name] = registry.load("environments", name)(self.home, self.settings)
+        return self._builders[name]
+
+    def environment_builder(self, spec: EnvironmentSpec, *, container: bool = False) -> EnvironmentBuilder:
         """The first builder that accepts this environment. Raises UnsupportedError when none does."""
         for builder in self.environment_builders():
-            if builder.accepts(spec):
+            if builder.container is container and builder.accepts(spec):
                 return builder
         raise UnsupportedError(
             "no environment builder here can make this environment",
@@ -165,26 +169,45 @@ def read_settings(file: Path) -> Settings:
         variable = os.environ.get(f"MLCLI_{setting.name.upper()}")
         if variable is not None:
             given[setting.name] = variable
-    numbers: dict[str, Any] = {name: _number(name, value) for name, value in given.items()}
-    return Settings(**numbers)
+    kinds = {setting.name: setting for setting in fields(Settings)}
+    values: dict[str, Any] = {name: _setting(kinds[name], value) for name, value in given.items()}
+    return Settings(**values)
 
 
 def _settings_file(file: Path) -> Mapping[str, Any]:
+    """The file's settings by field name; ``local.container`` may be written so, or nested."""
     from mlcli.spec.load import load
 
-    known = [setting.name for setting in fields(Settings)]
+    known = {setting.metadata["name"]: setting.name for setting in fields(Settings)}
     document = load(file.read_bytes(), str(file))
-    for name in document.tree:
+    found = {}
+    for path, value in _leaves(document.tree):
+        name = ".".join(path)
         if name not in known:
-            place = document.place((name,), key=True)
+            place = document.place(path, key=True)
             raise MlcliError(f"{name!r} is not a setting", place=place, hint=f"settings: {', '.join(known)}")
-    tree: Mapping[str, Any] = document.tree
-    return tree
+        found[known[name]] = value
+    return found
 
 
-def _number(name: str, value: object) -> float | int:
+def _leaves(tree: Mapping[str, Any], above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, (*above, name))
+        else:
+            yield (*above, name), value
+
+
+def _setting(setting: Field[Any], value: object) -> float | int | str:
+    """The value in the type of its default. Raises MlcliError."""
+    name, choices = setting.metadata["name"], setting.metadata.get("choices")
+    if isinstance(setting.default, str):
+        text = "" if value is None else str(value)
+        if choices and text not in choices:
+            raise MlcliError(f"the setting {name} is {' or '.join(choices)}, not {text!r}")
+        return text
     try:
         number = float(str(value))
     except ValueError:
         raise MlcliError(f"the setting {name} must be a number, not {value!r}") from None
-    return int(number) if name.endswith("_files") else number
+    return int(number) if isinstance(setting.default, int) else number

@@ -47,7 +47,13 @@ class Mlcli:
         kept = {
             name: value for name, value in os.environ.items() if not name.startswith(("MLCLI_", "_MLCLI", "AZUREML_"))
         }
-        changes = {"MLCLI_HOME": str(self.home), "COLUMNS": "100", "TERM": "xterm", **(extra or {})}
+        changes = {
+            "MLCLI_HOME": str(self.home),
+            "COLUMNS": "100",
+            "TERM": "xterm",
+            "MLCLI_LOCAL_CONTAINER": "never",
+            **(extra or {}),
+        }
         return {name: value for name, value in {**kept, **changes}.items() if value is not None}
 
     def start(

@@ -46,7 +46,7 @@ class BatchBackend(Backend):
         return Capabilities()
 
     def check(self, job: CommandJob) -> tuple[str, ...]:
-        """Refuse more than one node or process; say that an image is not used."""
+        """Refuse more than one node or process; say what becomes of a distribution of one."""
         if job.resources.instance_count > self.capabilities().max_instance_count:
             raise UnsupportedError(
                 f"the job asks for {job.resources.instance_count} instances; compute {self.name!r} is one machine",
@@ -275,10 +275,6 @@ def _check_distribution(distribution: Distribution, compute: str) -> None:
 
 def _notices(job: CommandJob) -> list[str]:
     notices = []
-    environment = job.environment
-    if environment.wants_image:
-        image = f"the image {environment.image}" if environment.image else "an image that is built from a Dockerfile"
-        notices.append(f"the job names {image}: it runs on this machine's host instead, without a container")
     if job.distribution is not None:
         notices.append(f"the job's {job.distribution.type} distribution of one process is run as a plain command")
     return notices

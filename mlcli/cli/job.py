@@ -51,6 +51,7 @@ _STATUS = flags("--status", metavar="STATUS", help="Only jobs in this state; sev
     "mlcli job create -f job.yml --set inputs.rounds=50 compute=local --name iris_50",
     "name=$(mlcli job create -f job.yml --query name -o tsv)",
     "mlcli job create -f job.yml --dry-run",
+    "mlcli job create -f job.yml --docker --stream",
 )
 def create(
     session: Session,
@@ -67,6 +68,9 @@ def create(
     ] = None,
     dry_run: Annotated[bool, flag("--dry-run", help="Show the plan, send nothing.")],
     skip_validation: Annotated[bool, flag("--skip-validation", help="Skip the checks that go beyond the schema.")],
+    docker: Annotated[bool, flag("--docker", help="Run in a container, whatever the setting local.container says.")],
+    no_docker: Annotated[bool, flag("--no-docker", help="Run on the host, though the job names an image.")],
+    keep_container: Annotated[bool, flag("--keep-container", help="Leave the container there when the job has ended.")],
     propagate_exit_code: HandOnCode,
     web: Web,
 ) -> None:
@@ -81,7 +85,9 @@ def create(
     from mlcli.operations.submit import submit
 
     job = read(session, file, overrides=set_, name=name, check=not skip_validation, submitting=not dry_run)
-    plan = make_plan(session.services, job)
+    plan = make_plan(
+        session.services, job, in_container=_asked_container(docker, no_docker), keep_container=keep_container
+    )
     if save_as is not None:
         save(job, file, plan.run, save_as)
     if dry_run:
@@ -101,6 +107,12 @@ def create(
         _stream_to_end(session, run, hand_on_code=propagate_exit_code)
     else:
         _show_created(session, run)
+
+
+def _asked_container(docker: bool, no_docker: bool) -> bool | None:
+    if docker and no_docker:
+        raise UsageError("--docker and --no-docker were both given", hint="give one, or none to have it chosen")
+    return docker or (False if no_docker else None)
 
 
 def _show_plan(session: Session, plan: Plan) -> None:

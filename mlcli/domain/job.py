@@ -69,6 +69,15 @@ class BuildContext:
 
 
 @dataclass(frozen=True)
+class RegistryLogin:
+    """Who may pull from a container registry (runconfig's ``baseImageRegistry``). ``password`` is a secret."""
+
+    address: str
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
 class EnvironmentSpec:
     """What the job runs in. Exactly one of ``interpreter``, ``reference``, ``image``, ``build`` and ``conda`` leads;
     ``conda`` may stand beside ``image`` or ``build``.
@@ -76,6 +85,7 @@ class EnvironmentSpec:
     ``interpreter``: ``current`` (the interpreter that the person's own shell would run) or the path of one.
     ``reference``: ``azureml:name:version`` or ``azureml:name@latest``.
     ``conda``: the parsed conda file (``{"name", "channels", "dependencies": [...]}``), read in from ``conda_file``.
+    ``lock``: the text of a lock file that pins what ``conda`` asks for, or stands in its place.
     """
 
     interpreter: str | None = None
@@ -83,6 +93,8 @@ class EnvironmentSpec:
     image: str | None = None
     build: BuildContext | None = None
     conda: Mapping[str, Any] | None = None
+    lock: str | None = None
+    registry: RegistryLogin | None = None
     name: str | None = None
     version: str | None = None
     environment_variables: Mapping[str, str] = field(default_factory=dict)

@@ -31,6 +31,14 @@ class EnvironmentPlan:
 
 
 @dataclass(frozen=True)
+class ContainerPlan:
+    """The job runs in a container. ``reason``: why it does, a sentence; ``keep``: leave it there when the job has ended."""
+
+    reason: str
+    keep: bool = False
+
+
+@dataclass(frozen=True)
 class InputPlan:
     """Where an input comes from and where the job finds it.
 
@@ -77,6 +85,7 @@ class Plan:
     working_directory: str
     command: str
     environment: EnvironmentPlan
+    container: ContainerPlan | None = None
     code: CodePlan | None = None
     environment_variables: Mapping[str, str] = field(default_factory=dict)
     inputs: tuple[InputPlan, ...] = ()

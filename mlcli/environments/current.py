@@ -14,18 +14,20 @@ from pathlib import Path
 from mlcli.domain.errors import EnvironmentBuildError, StoreError, UnsupportedError
 from mlcli.domain.job import EnvironmentSpec
 from mlcli.domain.plan import EnvironmentPlan
+from mlcli.domain.settings import Settings
 from mlcli.ports.environments import Activation, EnvironmentBuilder
 
 CURRENT = "current"
 
 
 class CurrentBuilder(EnvironmentBuilder):
-    """The host's own interpreters. ``root``: the workspace, which keeps the folders that hold a missing ``python``."""
+    """The host's own interpreters. ``home`` keeps the folders that hold a missing ``python``."""
 
     name = "current"
 
-    def __init__(self, root: Path) -> None:
-        self._shims = root / "environments" / "python"
+    def __init__(self, home: Path, settings: Settings) -> None:
+        del settings
+        self._shims = home / "environments" / "python"
 
     def accepts(self, spec: EnvironmentSpec) -> bool:
         """An interpreter, an image or build without a conda file, and references (to refuse them with advice)."""

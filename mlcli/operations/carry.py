@@ -19,12 +19,13 @@ from typing import Any
 
 from mlcli import agent
 from mlcli.domain.errors import LeaseLostError, MlcliError, StoreError
-from mlcli.domain.job import BuildContext, EnvironmentSpec, Resources
-from mlcli.domain.plan import CodePlan, EnvironmentPlan, InputPlan, OutputPlan, Plan
+from mlcli.domain.job import BuildContext, EnvironmentSpec, RegistryLogin, Resources
+from mlcli.domain.plan import CodePlan, ContainerPlan, EnvironmentPlan, InputPlan, OutputPlan, Plan
 from mlcli.domain.run import Event, Lease
 from mlcli.domain.state import Reason, State
 from mlcli.operations import layout
 from mlcli.ports.backends import Prepared, Rejected, Submitted, Unknown
+from mlcli.ports.environments import Activation
 from mlcli.ports.services import Services
 from mlcli.ports.stores import RunStore
 
@@ -84,14 +85,28 @@ def _one_line(error: MlcliError) -> str:
 def _prepare(
     services: Services, plan: Plan, snapshot: str | None, log: Callable[[str], None], keeper: _LeaseKeeper
 ) -> Prepared:
-    builder = services.environment_builder(plan.environment.spec)
+    builder = services.environment_builder_named(plan.environment.builder)
     activation = builder.build(plan.environment, keeper.watching(log))
-    if activation.resolved:
-        services.runs.write_document(plan.run, layout.ENVIRONMENT_DOCUMENT, {"resolved": list(activation.resolved)})
+    services.runs.write_document(plan.run, layout.ENVIRONMENT_DOCUMENT, _environment_record(plan, activation))
     for entry in plan.inputs:
         keeper.check()
         _place_input(services, entry, keeper.watching(log))
     return Prepared(plan, activation, snapshot)
+
+
+def _environment_record(plan: Plan, activation: Activation) -> dict[str, Any]:
+    """What the run ran in, pinned: enough to run another job in exactly that (``--environment-of``)."""
+    return {
+        "builder": plan.environment.builder,
+        "fingerprint": plan.environment.fingerprint,
+        "description": plan.environment.description,
+        "container": plan.container is not None,
+        "image": activation.image,
+        "digest": activation.digest,
+        "python": activation.python,
+        "resolved": list(activation.resolved),
+        "packages": list(activation.packages),
+    }
 
 
 def _place_input(services: Services, entry: InputPlan, log: Callable[[str], None]) -> None:
@@ -223,8 +238,11 @@ def _plan(document: Mapping[str, Any]) -> tuple[Plan, str | None]:
     spec = dict(environment["spec"])
     if spec["build"] is not None:
         spec["build"] = BuildContext(**spec["build"])
+    if spec["registry"] is not None:
+        spec["registry"] = RegistryLogin(**spec["registry"])
     environment["spec"] = EnvironmentSpec(**spec)
     plan["environment"] = EnvironmentPlan(**environment)
+    plan["container"] = ContainerPlan(**plan["container"]) if plan["container"] else None
     plan["code"] = CodePlan(**plan["code"]) if plan["code"] else None
     plan["inputs"] = tuple(InputPlan(**entry) for entry in plan["inputs"])
     plan["outputs"] = tuple(OutputPlan(**entry) for entry in plan["outputs"])

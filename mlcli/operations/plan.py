@@ -10,25 +10,32 @@ from urllib.parse import unquote, urlsplit
 
 from mlcli.domain.errors import MlcliError, NotFoundError, SnapshotError, UnsupportedError
 from mlcli.domain.job import CommandJob, DataInput, LiteralInput, Output
-from mlcli.domain.plan import CodePlan, EnvironmentPlan, InputPlan, OutputPlan, Plan
+from mlcli.domain.plan import CodePlan, ContainerPlan, EnvironmentPlan, InputPlan, OutputPlan, Plan
 from mlcli.domain.redaction import masked
 from mlcli.operations import layout, names
+from mlcli.operations.containers import choose
 from mlcli.ports.services import Services
 from mlcli.spec.interpolate import interpolate, literal_text
 
 DEFAULT_COMPUTE = "local"
 
 
-def plan(services: Services, job: CommandJob) -> Plan:
+def plan(
+    services: Services, job: CommandJob, *, in_container: bool | None = None, keep_container: bool = False
+) -> Plan:
     """Resolve name, compute, environment, code, data and command.
 
-    What keeps the job from being submitted is collected in ``refusals``, so that a dry run shows everything at once.
+    ``in_container``: what the person said, None to have it chosen. What keeps the job from being submitted is collected
+    in ``refusals``, so that a dry run shows everything at once.
     """
     refusals: list[str] = []
     notices: list[str] = []
     run = job.name or names.generate()
     compute = job.compute or DEFAULT_COMPUTE
-    backend = _backend(services, compute, refusals)
+    choice = choose(services.settings, job.environment, asked=in_container)
+    if choice.notice:
+        notices.append(choice.notice)
+    backend = _backend(services, compute, refusals, container=choice.container)
     folder = services.runs.folder(run)
     try:
         notices += services.backend(backend).check(job)
@@ -44,7 +51,8 @@ def plan(services: Services, job: CommandJob) -> Plan:
         run_folder=str(folder),
         working_directory=str(folder / layout.WORKING_DIRECTORY),
         command=_command(job, inputs, outputs),
-        environment=_environment(services, job, refusals),
+        environment=_environment(services, job, refusals, container=choice.container),
+        container=ContainerPlan(choice.reason, keep_container) if choice.container else None,
         code=_code(services, job, refusals),
         inputs=inputs,
         outputs=outputs,
@@ -62,17 +70,17 @@ def _refusal(error: MlcliError) -> str:
     return "\n".join((sentence, *(f"  {line}" for line in error.details)))
 
 
-def _backend(services: Services, compute: str, refusals: list[str]) -> str:
+def _backend(services: Services, compute: str, refusals: list[str], *, container: bool) -> str:
     try:
-        return services.backend_of_compute(compute)
+        return services.backend_of_compute(compute, container=container)
     except NotFoundError as missing:
         refusals.append(_refusal(missing))
-        return services.backend_of_compute(DEFAULT_COMPUTE)
+        return services.backend_of_compute(DEFAULT_COMPUTE, container=container)
 
 
-def _environment(services: Services, job: CommandJob, refusals: list[str]) -> EnvironmentPlan:
+def _environment(services: Services, job: CommandJob, refusals: list[str], *, container: bool) -> EnvironmentPlan:
     try:
-        builder = services.environment_builder(job.environment)
+        builder = services.environment_builder(job.environment, container=container)
         return builder.plan(job.environment)
     except MlcliError as refused:
         refusals.append(_refusal(refused))

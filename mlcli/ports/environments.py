@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from mlcli.domain.job import EnvironmentSpec
 from mlcli.domain.plan import EnvironmentPlan
@@ -15,7 +16,10 @@ class Activation:
     """How to run inside the environment: an argv prefix, folders to put first on PATH, variables, or an image.
 
     ``append_path``: folders to put last on PATH (a ``python`` for machines that only have ``python3``).
-    ``resolved``: the pinned result (``name==version`` lines), kept with the run; empty when unknown.
+    ``image``: the engine's id of the image (``sha256:...``) to start the container from; ``digest``: the registry's
+    (``name@sha256:...``), where the image has one. ``python``: its version (``3.11.7``), None when unknown or none.
+    ``resolved``: what pip has installed (``name==version`` lines); ``packages``: what conda has, each the address of
+    the package file. Both are kept with the run and are enough to make the same environment again; empty when unknown.
     """
 
     argv_prefix: tuple[str, ...] = ()
@@ -24,13 +28,38 @@ class Activation:
     environment_variables: Mapping[str, str] = field(default_factory=dict)
     unset: tuple[str, ...] = ()
     image: str | None = None
+    digest: str | None = None
+    python: str | None = None
+    resolved: tuple[str, ...] = ()
+    packages: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class BuiltEnvironment:
+    """One environment of a builder's cache. ``size``: bytes on the disk; times: seconds since the epoch, UTC.
+
+    ``place``: the folder, or the image's tag. ``resolved`` as in :class:`Activation`.
+    """
+
+    builder: str
+    fingerprint: str
+    description: str
+    place: str
+    size: int
+    built_at: float
+    used_at: float
     resolved: tuple[str, ...] = ()
 
 
 class EnvironmentBuilder(ABC):
-    """Builds one kind of environment on one machine, once per fingerprint."""
+    """Builds one kind of environment on one machine, once per fingerprint. Made with ``(home, settings)``.
+
+    ``name``: its name in the registry. ``container``: whether what it makes is an image; a job that runs in a container
+    is served by those builders alone, one that runs on the host by the others.
+    """
 
     name: str
+    container: bool = False
 
     @abstractmethod
     def accepts(self, spec: EnvironmentSpec) -> bool:
@@ -50,3 +79,17 @@ class EnvironmentBuilder(ABC):
         Safe to call from many processes at once (a lock builds it once; the others wait and follow the log). An
         interrupted build leaves nothing that looks built. Raises EnvironmentBuildError with the last lines of the log.
         """
+
+    def listing(self) -> Sequence[BuiltEnvironment]:
+        """Everything of its cache that is whole, the one used last first. A builder that caches nothing has none."""
+        return ()
+
+    def remove(self, fingerprint: str) -> int:
+        """Take one out of the cache, unless somebody builds it now; the bytes freed (0: it was not there, or stays)."""
+        del fingerprint
+        return 0
+
+    def build_log(self, fingerprint: str) -> Path | None:
+        """The log of the last build of that fingerprint, whether it went well or not; None when there is none."""
+        del fingerprint
+        return None

@@ -54,12 +54,20 @@ class Services(Protocol):
         """The backend of that registered name."""
         ...
 
-    def backend_of_compute(self, compute: str) -> str:
-        """The registered backend name that serves a compute. Raises NotFoundError for a compute that does not exist."""
+    def backend_of_compute(self, compute: str, *, container: bool = False) -> str:
+        """The registered backend name that serves a compute, in a container or not. Raises NotFoundError for a compute
+        that does not exist.
+        """
         ...
 
-    def environment_builder(self, spec: EnvironmentSpec) -> EnvironmentBuilder:
-        """The builder that accepts this environment. Raises UnsupportedError when none does."""
+    def environment_builder(self, spec: EnvironmentSpec, *, container: bool = False) -> EnvironmentBuilder:
+        """The builder that accepts this environment, for a job in a container or on the host. Raises UnsupportedError
+        when none does.
+        """
+        ...
+
+    def environment_builder_named(self, name: str) -> EnvironmentBuilder:
+        """The builder of that registered name."""
         ...
 
     def environment_builders(self) -> Iterator[EnvironmentBuilder]:

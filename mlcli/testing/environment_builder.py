@@ -5,7 +5,7 @@ Implementations of other packages run the same suite over theirs::
     class TestMine(EnvironmentBuilderContract):
         @pytest.fixture
         def make(self, tmp_path):
-            return lambda: MyBuilder(tmp_path)
+            return lambda: MyBuilder(tmp_path, Settings())
 
         @pytest.fixture
         def spec(self):

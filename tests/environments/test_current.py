@@ -12,6 +12,7 @@ import pytest
 
 from mlcli.domain.errors import EnvironmentBuildError, StoreError, UnsupportedError
 from mlcli.domain.job import BuildContext, EnvironmentSpec
+from mlcli.domain.settings import Settings
 from mlcli.environments.current import CurrentBuilder
 from mlcli.ports.environments import Activation
 from mlcli.testing.environment_builder import EnvironmentBuilderContract, run_inside
@@ -22,7 +23,7 @@ CURRENT = EnvironmentSpec(interpreter="current")
 class TestCurrentBuilder(EnvironmentBuilderContract):
     @pytest.fixture
     def make(self, tmp_path):
-        return lambda: CurrentBuilder(tmp_path)
+        return lambda: CurrentBuilder(tmp_path, Settings())
 
     @pytest.fixture
     def spec(self):
@@ -36,7 +37,7 @@ class TestCurrentBuilder(EnvironmentBuilderContract):
 class TestNamedInterpreter(EnvironmentBuilderContract):
     @pytest.fixture
     def make(self, tmp_path):
-        return lambda: CurrentBuilder(tmp_path)
+        return lambda: CurrentBuilder(tmp_path, Settings())
 
     @pytest.fixture
     def spec(self):
@@ -49,7 +50,7 @@ class TestNamedInterpreter(EnvironmentBuilderContract):
 
 @pytest.fixture
 def builder(tmp_path):
-    return CurrentBuilder(tmp_path / "workspace")
+    return CurrentBuilder(tmp_path / "workspace", Settings())
 
 
 @pytest.fixture
@@ -174,5 +175,5 @@ def test_a_workspace_that_cannot_be_written_is_said(tools, tmp_path, monkeypatch
     (tmp_path / "environments").write_text("in the way")
     odd = script(tools / "python-of-mine", f'exec "{sys.executable}" "$@"')
     with pytest.raises(StoreError) as caught:
-        build(CurrentBuilder(tmp_path), EnvironmentSpec(interpreter=str(odd)))
+        build(CurrentBuilder(tmp_path, Settings()), EnvironmentSpec(interpreter=str(odd)))
     assert caught.value.hint

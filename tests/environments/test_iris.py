@@ -9,6 +9,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from mlcli.domain.job import EnvironmentSpec
+from mlcli.domain.settings import Settings
 from mlcli.environments.venv import VenvBuilder
 from mlcli.testing.environment_builder import run_inside
 
@@ -18,7 +19,7 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "jobs" / "lightgbm-iris"
 @pytest.mark.slow
 @pytest.mark.network
 def test_lightgbm_learns_iris(tmp_path, monkeypatch):
-    builder = VenvBuilder(tmp_path)
+    builder = VenvBuilder(tmp_path, Settings())
     conda = YAML(typ="safe").load(EXAMPLE / "environment.yml")
     activation = builder.build(builder.plan(EnvironmentSpec(conda=conda)), print)
     assert any(line.startswith("lightgbm==4.") for line in activation.resolved)

@@ -18,6 +18,7 @@ import pytest
 
 from mlcli.domain.errors import EnvironmentBuildError, StoreError, UnsupportedError
 from mlcli.domain.job import EnvironmentSpec
+from mlcli.domain.settings import Settings
 from mlcli.environments._uv import explain
 from mlcli.environments.venv import VenvBuilder
 from mlcli.ports.environments import Activation
@@ -51,7 +52,7 @@ def local(wheels) -> Callable[..., EnvironmentSpec]:
 
 @pytest.fixture
 def builder(tmp_path):
-    return VenvBuilder(tmp_path)
+    return VenvBuilder(tmp_path, Settings())
 
 
 def build(builder: VenvBuilder, spec: EnvironmentSpec, lines: list[str] | None = None) -> Activation:
@@ -61,7 +62,7 @@ def build(builder: VenvBuilder, spec: EnvironmentSpec, lines: list[str] | None =
 class TestVenvBuilder(EnvironmentBuilderContract):
     @pytest.fixture
     def make(self, tmp_path):
-        return lambda: VenvBuilder(tmp_path)
+        return lambda: VenvBuilder(tmp_path, Settings())
 
     @pytest.fixture
     def spec(self, local):
@@ -256,7 +257,7 @@ def test_a_full_disk_is_said(local, tmp_path, wheels, tmp_path_factory):
     ).returncode:
         pytest.skip("cannot mount here")
     try:
-        error = failure(VenvBuilder(disk), local(f"{tmp_path}/big/heavy-1.0-py3-none-any.whl"))
+        error = failure(VenvBuilder(disk, Settings()), local(f"{tmp_path}/big/heavy-1.0-py3-none-any.whl"))
         assert "disk is full" in error.message
     finally:
         subprocess.run(["umount", disk], check=True)
@@ -265,7 +266,7 @@ def test_a_full_disk_is_said(local, tmp_path, wheels, tmp_path_factory):
 def test_a_workspace_that_cannot_be_written_is_said(local, tmp_path):
     (tmp_path / "environments").write_text("in the way")
     with pytest.raises(StoreError) as caught:
-        build(VenvBuilder(tmp_path), local("beta"))
+        build(VenvBuilder(tmp_path, Settings()), local("beta"))
     assert caught.value.hint
 
 
@@ -365,7 +366,7 @@ def test_listing_and_pruning(builder, local):
     listed = builder.listing()
     assert listed[0].fingerprint == keep, "the one used last comes first"
     assert all(built.size > 0 and built.built_at <= built.used_at + 1 for built in listed)
-    assert builder.prune([keep]) == listed[1].size
+    assert builder.remove(listed[1].fingerprint) == listed[1].size
     assert [built.fingerprint for built in builder.listing()] == [keep]
     assert not builder.plan(local("alpha")).cached
 
@@ -377,8 +378,9 @@ import sys, json
 from pathlib import Path
 from mlcli.domain.errors import MlcliError
 from mlcli.domain.job import EnvironmentSpec
+from mlcli.domain.settings import Settings
 from mlcli.environments.venv import VenvBuilder
-builder = VenvBuilder(Path(sys.argv[1]))
+builder = VenvBuilder(Path(sys.argv[1]), Settings())
 plan = builder.plan(EnvironmentSpec(conda=json.loads(sys.argv[2])))
 try:
     activation = builder.build(plan, lambda line: print(line, flush=True))
@@ -439,13 +441,13 @@ def test_a_build_that_fails_fails_once_for_all_who_wait(tmp_path):
     assert all("ERROR the package" in output.read_text() for output in outputs)
     assert (gates / "started").read_text() == "x"
     (gates / "fail").unlink()
-    assert build(VenvBuilder(tmp_path), spec).resolved == ("slow==1.0",), "who comes later tries again"
+    assert build(VenvBuilder(tmp_path, Settings()), spec).resolved == ("slow==1.0",), "who comes later tries again"
 
 
 def test_a_build_that_is_killed_leaves_nothing_that_looks_built(tmp_path):
     gates = tmp_path / "gates"
     spec = gated(tmp_path, gates)
-    builder = VenvBuilder(tmp_path)
+    builder = VenvBuilder(tmp_path, Settings())
     process = child(tmp_path, spec, tmp_path / "out.txt")
     until((gates / "started").exists)
     process.send_signal(signal.SIGKILL)

@@ -1,0 +1,177 @@
+"""The way to a Docker Engine, for whoever needs one: where it is, the SDK (imported here alone), its errors in words.
+
+Where: ``DOCKER_HOST``, else the Docker context in use, else the default sockets; ``unix://``, ``tcp://`` and ``ssh://``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mlcli.domain.errors import MlcliError, TransportError, UnsupportedError
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+
+TIMEOUT_S = 60.0
+_DEFAULT_SOCKET = "/var/run/docker.sock"
+
+
+def base_url() -> str | None:
+    """Where the engine is, without asking it; None when there is no sign of one. Imports nothing."""
+    given = os.environ.get("DOCKER_HOST")
+    if given:
+        return given
+    return _url_of_context() or next((f"unix://{path}" for path in _sockets() if os.path.exists(path)), None)  # noqa: PTH110
+
+
+def is_local(url: str) -> bool:
+    """Whether the engine is on this machine, so that it can mount this machine's folders."""
+    return url.startswith(("unix://", "npipe://", "http+unix://"))
+
+
+def connect(url: str | None = None) -> DockerClient:
+    """A client of the engine at ``url`` (default: :func:`base_url`), one a process. Asks the engine for its version.
+
+    Raises UnsupportedError without the SDK, TransportError (transient) when no engine answers.
+    """
+    where = url or base_url()
+    if where is None:
+        raise TransportError(
+            "there is no Docker Engine here",
+            transient=True,
+            hint="install and start Docker, or name an engine with DOCKER_HOST",
+        )
+    return _connected(where)
+
+
+@lru_cache(maxsize=8)
+def _connected(url: str) -> DockerClient:
+    docker = _sdk(url)
+    with errors(f"the Docker Engine at {url}"):
+        client: DockerClient = docker.DockerClient(
+            base_url=url, timeout=int(TIMEOUT_S), use_ssh_client=url.startswith("ssh://"), tls=_tls(docker, url)
+        )
+        return client
+
+
+def version(url: str | None = None) -> str:
+    """The engine's version (``20.10.24``). Raises as :func:`connect` does."""
+    client = connect(url)
+    with errors("the Docker Engine"):
+        return str(client.version()["Version"])
+
+
+@contextmanager
+def errors(what: str) -> Iterator[None]:
+    """Turn what the SDK raises into ours: no answer is transient, a refusal is final. ``what`` begins the sentence."""
+    from docker.errors import APIError, DockerException
+    from requests.exceptions import RequestException
+
+    try:
+        yield
+    except APIError as refused:
+        raise TransportError(f"{what}: {explanation(refused)}", transient=refused.is_server_error()) from refused
+    except (DockerException, RequestException, OSError) as failed:
+        raise TransportError(
+            f"{what} does not answer: {_reason(failed)}",
+            transient=True,
+            hint="is Docker running, and may you use it? try: docker info",
+        ) from failed
+
+
+def explanation(refused: Any) -> str:
+    """The engine's own words of an APIError, on one line."""
+    return " ".join(str(refused.explanation or refused).split())
+
+
+def _reason(failed: Exception) -> str:
+    """The innermost cause: requests and urllib3 wrap it several times over."""
+    cause: BaseException = failed
+    while (inner := cause.__cause__ or cause.__context__) is not None:
+        cause = inner
+    return getattr(cause, "strerror", None) or " ".join(str(cause).split())[:300]
+
+
+def _sdk(url: str) -> Any:
+    """The SDK. For any engine but one behind ssh without paramiko, half of whose import it would be."""
+    try:
+        if not url.startswith("ssh://"):
+            with _hidden("paramiko"):
+                import docker
+
+                return docker
+        import docker.transport
+
+        if not hasattr(docker.transport, "SSHHTTPAdapter"):  # imported before without it
+            import importlib
+
+            import docker.api.client
+
+            importlib.reload(docker.transport)
+            importlib.reload(docker.api.client)
+        return docker
+    except ImportError as missing:
+        raise UnsupportedError(
+            "running in containers needs the package 'docker', which is not installed",
+            hint="pip install 'mlcli[docker]'",
+        ) from missing
+
+
+@contextmanager
+def _hidden(module: str) -> Iterator[None]:
+    """Let an optional import of ``module`` fail inside, unless it is imported already."""
+    if module in sys.modules:
+        yield
+        return
+    sys.modules[module] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules[module]
+
+
+def _tls(docker: Any, url: str) -> Any:
+    """What DOCKER_TLS_VERIFY and DOCKER_CERT_PATH say, as the docker command reads them."""
+    if not url.startswith(("tcp://", "https://")):
+        return False
+    return docker.utils.kwargs_from_env().get("tls", False)
+
+
+def _url_of_context() -> str | None:
+    """The engine of the context that ``docker context use`` or DOCKER_CONTEXT chose; None for the default one."""
+    import hashlib
+
+    folder = Path(os.environ.get("DOCKER_CONFIG") or "~/.docker").expanduser()
+    name = os.environ.get("DOCKER_CONTEXT") or _json(folder / "config.json").get("currentContext")
+    if not name or name == "default":
+        return None
+    digest = hashlib.sha256(name.encode()).hexdigest()
+    context = _json(folder / "contexts" / "meta" / digest / "meta.json")
+    if not context:
+        raise MlcliError(f"there is no Docker context {name!r}", hint="see: docker context ls")
+    host = context.get("Endpoints", {}).get("docker", {}).get("Host")
+    return str(host) if host else None
+
+
+def _json(file: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(file.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _sockets() -> Iterator[str]:
+    """The default socket, the rootless one, Docker Desktop's."""
+    yield _DEFAULT_SOCKET
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    if runtime:
+        yield f"{runtime}/docker.sock"
+    yield os.path.expanduser("~/.docker/run/docker.sock")  # noqa: PTH111

@@ -1,0 +1,264 @@
+"""Environments by fingerprint, each made once on this machine, whoever asks and however many at a time.
+
+On disk, below ``<home>/environments``: ``<fingerprint>/`` the environment at its final place (most cannot be moved), or
+what belongs to an image; complete when, and only when, it holds ``environment.json``; ``<fingerprint>.log`` its last
+build's log; ``<fingerprint>.lock`` held while one process builds; ``<fingerprint>.failed.json`` how the last build failed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from mlcli.domain.errors import EnvironmentBuildError, StoreError
+from mlcli.ports.environments import BuiltEnvironment
+
+Record = Mapping[str, Any]
+Log = Callable[[str], None]
+_RECORD = "environment.json"
+
+
+class BuildCache:
+    """What one builder, ``builder``, has made below ``home``.
+
+    ``admit``: from an environment's folder and record to the record that still holds (it may be a mended one, which is
+    kept), or None when the environment cannot be used any more.
+    """
+
+    def __init__(self, home: Path, builder: str, admit: Callable[[Path, Record], Record | None]) -> None:
+        self._folder = home / "environments"
+        self._builder = builder
+        self._admit = admit
+
+    def place(self, key: str) -> Path:
+        """The folder of that fingerprint, whether it is there or not."""
+        return self._folder / key
+
+    def find(self, key: str) -> Record | None:
+        """The record of a complete environment that can be used, else None. A few stats and one small file."""
+        record = _read(self.place(key) / _RECORD)
+        if record is None:
+            return None
+        admitted = self._admit(self.place(key), record)
+        if admitted is not None and admitted != record:
+            with suppress(OSError):
+                _write(self.place(key) / _RECORD, admitted)
+        return admitted
+
+    def obtain(self, key: str, log: Log, make: Callable[[Path, Log, int], Record]) -> Record:
+        """The record, of what is there or of what ``make`` makes now; other processes that ask meanwhile wait, and hear
+        the same lines.
+
+        ``make`` is given the folder (not there yet), where lines go, and a file descriptor that its child processes are
+        to inherit: it keeps the lock while they live. Its record needs ``description``. Raises EnvironmentBuildError.
+        """
+        record = self.find(key) or self._made(key, log, make)
+        with suppress(OSError):
+            os.utime(self.place(key) / _RECORD)
+        return record
+
+    def listing(self) -> list[BuiltEnvironment]:
+        """Every complete environment of this builder, the one used last first."""
+        return sorted(self._complete(), key=lambda built: built.used_at, reverse=True)
+
+    def remove(self, key: str) -> int:
+        """Delete one, unless somebody builds it now; bytes freed."""
+        import shutil
+
+        from mlcli.environments._lock import exclusive
+
+        freed = 0
+        place = self.place(key)
+        if not place.is_dir():
+            return 0
+        with suppress(_BeingBuiltError), exclusive(self._folder / f"{key}.lock", _give_up):
+            freed = _size(place)
+            (place / _RECORD).unlink(missing_ok=True)  # first: what is half deleted must not look built
+            shutil.rmtree(place, ignore_errors=True)
+        return freed
+
+    def build_log(self, key: str) -> Path | None:
+        """The log of the last build, None when there is none."""
+        log = self._folder / f"{key}.log"
+        return log if log.is_file() else None
+
+    def _complete(self) -> Iterator[BuiltEnvironment]:
+        for file in self._folder.glob(f"*/{_RECORD}"):
+            record = _read(file)
+            if record is None or record.get("builder") != self._builder:
+                continue
+            yield BuiltEnvironment(
+                builder=self._builder,
+                fingerprint=file.parent.name,
+                description=record["description"],
+                place=record.get("place") or str(file.parent),
+                size=_size(file.parent) + record.get("image_size", 0),
+                built_at=record["built_at"],
+                used_at=file.stat().st_mtime,
+                resolved=tuple(record.get("resolved", ())),
+            )
+
+    def _made(self, key: str, log: Log, make: Callable[[Path, Log, int], Record]) -> Record:
+        from mlcli.environments._lock import exclusive
+
+        self._make_folder()
+        failed = self._folder / f"{key}.failed.json"
+        before = _stamp(failed)
+        follower = _Follower(self._folder / f"{key}.log", log)
+        with exclusive(self._folder / f"{key}.lock", follower.follow) as lock:
+            if record := self.find(key):
+                follower.finish()
+                return record
+            if _stamp(failed) not in {None, before}:  # it failed while we waited: once is enough
+                follower.finish()
+                raise _failure(_read(failed) or {})
+            return self._make(key, log, make, lock)
+
+    def _make_folder(self) -> None:
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as refused:
+            raise StoreError(
+                f"cannot make {self._folder}: {refused.strerror}",
+                hint="the workspace must be on a disk that can be written",
+            ) from refused
+
+    def _make(self, key: str, log: Log, make: Callable[[Path, Log, int], Record], lock: int) -> Record:
+        place, log_file, failed = (self._folder / name for name in (key, f"{key}.log", f"{key}.failed.json"))
+        started = time.time()
+        try:
+            _wipe(place)
+            failed.unlink(missing_ok=True)
+            log_file.unlink(missing_ok=True)
+            made = _logged(log_file, log, lambda line: make(place, line, lock))
+            record = {
+                **made,
+                "builder": self._builder,
+                "built_at": time.time(),
+                "build_s": round(time.time() - started, 3),
+            }
+            place.mkdir(exist_ok=True, mode=0o700)
+            _write(place / _RECORD, record)
+        except EnvironmentBuildError as error:
+            located = EnvironmentBuildError(
+                error.message, hint=f"{error.hint}; build log: {log_file}", details=error.details
+            )
+            with suppress(OSError):
+                _write(failed, {"message": located.message, "hint": located.hint, "details": list(located.details)})
+                _wipe(place)
+            raise located from error
+        except OSError as refused:
+            raise EnvironmentBuildError(
+                f"the environment could not be written: {refused}",
+                hint="free some space, or put the workspace elsewhere",
+            ) from refused
+        return record
+
+
+class _BeingBuiltError(Exception):
+    """Somebody else holds the lock."""
+
+
+def _give_up() -> None:
+    raise _BeingBuiltError
+
+
+class _Follower:
+    """Hands on the lines of a log that another process writes."""
+
+    def __init__(self, file: Path, log: Log) -> None:
+        self._file = file
+        self._log = log
+        self._waited = False
+        self._inode = 0
+        self._offset = 0
+        self._rest = b""
+
+    def follow(self) -> None:
+        """The lines that came since the last call."""
+        if not self._waited:
+            self._waited = True
+            self._log("another process builds the same environment: waiting for it")
+        try:
+            handle = self._file.open("rb")
+        except FileNotFoundError:
+            return
+        with handle:
+            inode = os.fstat(handle.fileno()).st_ino
+            if inode != self._inode:  # the log of another attempt
+                self._inode, self._offset, self._rest = inode, 0, b""
+            handle.seek(self._offset)
+            new = handle.read()
+        self._offset += len(new)
+        *lines, self._rest = (self._rest + new).split(b"\n")
+        for line in lines:
+            self._log(line.decode("utf-8", "replace"))
+
+    def finish(self) -> None:
+        """What is left when the other process is done."""
+        if self._waited:
+            self.follow()
+
+
+def _logged(log_file: Path, log: Log, make: Callable[[Log], Record]) -> Record:
+    log_file.touch(mode=0o600)
+    with log_file.open("w", encoding="utf-8") as kept:
+
+        def line(text: str) -> None:
+            kept.write(f"{text}\n")
+            kept.flush()
+            log(text)
+
+        return make(line)
+
+
+def _failure(record: Record) -> EnvironmentBuildError:
+    return EnvironmentBuildError(
+        record.get("message", "the environment could not be built"),
+        hint=record.get("hint"),
+        details=tuple(record.get("details", ())),
+    )
+
+
+def _size(folder: Path) -> int:
+    return sum(path.lstat().st_size for path in folder.rglob("*") if not path.is_dir())
+
+
+def _stamp(file: Path) -> tuple[int, int] | None:
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
+
+
+def _read(file: Path) -> dict[str, Any] | None:
+    try:
+        value = json.loads(file.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _write(file: Path, value: Record) -> None:
+    """By temporary file, fsync and rename: the file is whole or not there."""
+    temporary = file.with_name(f".{file.name}.{os.getpid()}")
+    with temporary.open("w", encoding="utf-8") as handle:
+        json.dump(value, handle, indent=1)
+        handle.flush()
+        os.fsync(handle.fileno())
+    temporary.replace(file)
+
+
+def _wipe(place: Path) -> None:
+    import shutil
+
+    if place.exists() or place.is_symlink():
+        with suppress(FileNotFoundError):
+            (place / _RECORD).unlink()
+        shutil.rmtree(place)
