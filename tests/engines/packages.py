@@ -1,0 +1,70 @@
+"""Programs that engines are made of: there already, or installed where the tests may."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import subprocess
+
+from tests.engines import Unavailable, cache_folder, may_install
+
+PACKAGE_OF = {
+    "dockerd": "docker.io",
+    "containerd": "docker.io",
+    "debootstrap": "debootstrap",
+    "busybox": "busybox-static",
+    "iptables": "iptables",
+    "ip": "iproute2",
+    "ssh": "openssh-client",
+    "ssh-keygen": "openssh-client",
+    "sshd": "openssh-server",
+    "tar": "tar",
+}
+SEARCH = os.environ.get("PATH", os.defpath) + ":/usr/local/sbin:/usr/sbin:/sbin"
+
+
+def needed(*programs: str) -> None:
+    """Make sure that these are on the machine. Raises Unavailable."""
+    with (cache_folder() / "packages.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        missing = [program for program in programs if not _found(program)]
+        if missing:
+            _install(missing)
+            still = [program for program in missing if not _found(program)]
+            if still:
+                raise Unavailable(f"not found after installing: {', '.join(still)}")
+
+
+def program(name: str) -> str:
+    """The path of a program. Raises Unavailable."""
+    needed(name)
+    return _found(name) or name
+
+
+def root_is_needed(what: str) -> None:
+    """Raises Unavailable unless this is root."""
+    if os.geteuid() != 0:
+        raise Unavailable(f"{what} needs root")
+
+
+def _found(program: str) -> str | None:
+    return shutil.which(program, path=SEARCH)
+
+
+def _install(programs: list[str]) -> None:
+    packages = sorted({PACKAGE_OF[program] for program in programs})
+    words = f"{', '.join(programs)} (Debian: {' '.join(packages)}) not installed"
+    if not may_install():
+        raise Unavailable(f"{words}; MLCLI_TEST_ENGINES=all installs them")
+    root_is_needed(f"{words}: installing them")
+    if not _found("apt-get"):
+        raise Unavailable(f"{words}, and there is no apt-get")
+    # A service that the package would start is left alone: tests start their own.
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1", "NEEDRESTART_MODE": "l"}
+    for argv in (["apt-get", "update", "-q"], ["apt-get", "install", "-yq", "--no-install-recommends", *packages]):
+        done = subprocess.run(
+            argv, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+        )
+        if done.returncode:
+            raise Unavailable(f"{' '.join(argv)} failed: " + " | ".join(done.stdout.splitlines()[-5:]))
