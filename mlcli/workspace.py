@@ -4,7 +4,7 @@ On disk, below ``MLCLI_HOME`` (default ``~/.mlcli``)::
 
     settings.yml              settings, all optional
     environments/ downloads/  caches that every workspace shares
-    workspaces/NAME/          index.sqlite, runs/, snapshots/
+    workspaces/NAME/          index.sqlite, runs/, snapshots/, assets/
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from mlcli.domain.settings import Settings
 from mlcli.operations import layout
 from mlcli.ports.backends import Backend
 from mlcli.ports.environments import EnvironmentBuilder
-from mlcli.ports.stores import DownloadCache, RunStore, SnapshotStore
+from mlcli.ports.stores import AssetStore, DownloadCache, RunStore, SnapshotStore
 
 DEFAULT_NAME = "default"
 
@@ -55,9 +55,22 @@ class Workspace:
 
         return ContentStore(self.root, self.settings)
 
+    @cached_property
+    def assets(self) -> AssetStore:
+        """The named assets of this workspace: environments and the like."""
+        from mlcli.stores.assets import FolderAssets
+
+        return FolderAssets(self.root)
+
+    def others(self) -> Iterator[Workspace]:
+        """The other workspaces of this home, with which it shares its environments."""
+        for folder in sorted(self.root.parent.glob("[!.]*/")):
+            if folder.name != self.name:
+                yield Workspace(self.home, folder.name, self.settings)
+
     def notices(self) -> list[str]:
         """What the stores that were opened had to mend, as sentences for the person."""
-        opened = [vars(self)[name] for name in ("runs", "snapshots") if name in vars(self)]
+        opened = [vars(self)[name] for name in ("runs", "snapshots", "assets") if name in vars(self)]
         return [sentence for store in opened for sentence in store.notices]
 
     @cached_property

@@ -10,7 +10,7 @@ from mlcli.domain.job import EnvironmentSpec
 from mlcli.domain.settings import Settings
 from mlcli.ports.backends import Backend
 from mlcli.ports.environments import EnvironmentBuilder
-from mlcli.ports.stores import DownloadCache, RunStore, SnapshotStore
+from mlcli.ports.stores import AssetStore, DownloadCache, RunStore, SnapshotStore
 
 
 class Services(Protocol):
@@ -44,6 +44,15 @@ class Services(Protocol):
     @property
     def downloads(self) -> DownloadCache:
         """Files from the web."""
+        ...
+
+    @property
+    def assets(self) -> AssetStore:
+        """The named assets."""
+        ...
+
+    def others(self) -> Iterator[Services]:
+        """The other workspaces of the same home; caches of environments and downloads are theirs too."""
         ...
 
     def notices(self) -> list[str]:

@@ -1,10 +1,10 @@
-"""The stores: runs (folders are the truth, an index finds them) and snapshots (content addressed)."""
+"""The stores: runs (folders are the truth, an index finds them), snapshots (content addressed), named assets."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -176,3 +176,87 @@ class DownloadCache(ABC):
         server says is unchanged is not sent again. ``log`` takes progress lines. Raises TransportError, credentials in
         the URL never shown.
         """
+
+
+@dataclass(frozen=True)
+class Asset:
+    """One version of a named thing. ``kind``: ``environment``, ``data``, ``model``, ``component``, ``datastore``, ...
+
+    ``document``: its definition, a JSON mapping in today's words. ``created_at``: seconds since the epoch, UTC; of two
+    versions of one name the later is greater. ``labels``: each stands at one version of the name, or at none.
+    ``folder``: the files that are kept with it, an absolute path, None when there are none.
+    """
+
+    kind: str
+    name: str
+    version: str
+    document: Mapping[str, Any]
+    created_at: float
+    description: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+    labels: tuple[str, ...] = ()
+    archived: bool = False
+    folder: Path | None = None
+
+
+@dataclass(frozen=True)
+class AssetChanges:
+    """What a person may change of a version; None leaves it. ``add_labels`` are taken from the version that had them."""
+
+    description: str | None = None
+    tags: Mapping[str, str] | None = None
+    archived: bool | None = None
+    add_labels: tuple[str, ...] = ()
+    remove_labels: tuple[str, ...] = ()
+
+
+class AssetStore(ABC):
+    """Named, versioned definitions of one workspace. A version's definition never changes once it is there.
+
+    Raises NotFoundError with the nearest names, StoreError naming a file that is damaged or a disk that refuses.
+    ``notices``: sentences for the person about damaged files that a list had to leave out.
+    """
+
+    notices: Sequence[str]
+
+    @abstractmethod
+    def create(
+        self,
+        kind: str,
+        name: str,
+        document: Mapping[str, Any],
+        *,
+        version: str | None = None,
+        description: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        files: Path | None = None,
+        ignore: Callable[[str, list[str]], set[str]] | None = None,
+    ) -> Asset:
+        """Register a version; without ``version`` the next whole number of that name. Of two at once with the same
+        version one wins. ``files``: a folder of which a copy is kept; ``ignore`` as :func:`shutil.copytree` takes it.
+        Raises NameTakenError.
+        """
+
+    @abstractmethod
+    def find(self, kind: str, name: str, *, version: str | None = None, label: str | None = None) -> Asset:
+        """That version, archived or not; the one with that label; with neither (or the label ``latest``) the newest that is
+        not archived.
+        """
+
+    @abstractmethod
+    def versions(self, kind: str, name: str) -> Sequence[Asset]:
+        """Every version of a name, archived ones too, newest first. Raises NotFoundError when there is none."""
+
+    @abstractmethod
+    def names(self, kind: str) -> Sequence[str]:
+        """Every name of that kind, in order."""
+
+    @abstractmethod
+    def edit(self, kind: str, name: str, version: str, change: Callable[[Asset], AssetChanges]) -> Asset:
+        """Change what may change. ``change`` is asked with the version as it is, while nobody else writes; it is pure, and
+        where it raises nothing is changed.
+        """
+
+    @abstractmethod
+    def delete(self, kind: str, name: str, version: str | None = None) -> int:
+        """Remove a version, or every version of the name, with the files kept with it; bytes freed."""
