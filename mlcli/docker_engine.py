@@ -73,12 +73,13 @@ def errors(what: str) -> Iterator[None]:
     """Turn what the SDK raises into ours: no answer is transient, a refusal is final. ``what`` begins the sentence."""
     from docker.errors import APIError, DockerException
     from requests.exceptions import RequestException
+    from urllib3.exceptions import HTTPError
 
     try:
         yield
     except APIError as refused:
         raise TransportError(f"{what}: {explanation(refused)}", transient=refused.is_server_error()) from refused
-    except (DockerException, RequestException, OSError) as failed:
+    except (DockerException, RequestException, HTTPError, OSError) as failed:
         raise TransportError(
             f"{what} does not answer: {_reason(failed)}",
             transient=True,

@@ -66,8 +66,11 @@ class BuildCache:
         """Every complete environment of this builder, the one used last first."""
         return sorted(self._complete(), key=lambda built: built.used_at, reverse=True)
 
-    def remove(self, key: str) -> int:
-        """Delete one, unless somebody builds it now; bytes freed."""
+    def remove(self, key: str, away: Callable[[Record], int | None] = lambda _record: 0) -> int:
+        """Delete one, unless somebody builds it now; bytes freed.
+
+        ``away`` takes away what is elsewhere and answers its bytes, or None: it must stay, and so does the rest.
+        """
         import shutil
 
         from mlcli.environments._lock import exclusive
@@ -77,7 +80,10 @@ class BuildCache:
         if not place.is_dir():
             return 0
         with suppress(_BeingBuiltError), exclusive(self._folder / f"{key}.lock", _give_up):
-            freed = _size(place)
+            elsewhere = away(_read(place / _RECORD) or {})
+            if elsewhere is None:
+                return 0
+            freed = _size(place) + elsewhere
             (place / _RECORD).unlink(missing_ok=True)  # first: what is half deleted must not look built
             shutil.rmtree(place, ignore_errors=True)
         return freed
