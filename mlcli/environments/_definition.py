@@ -70,29 +70,52 @@ class Definition:
         return any(_option(line)[0] in {"-i", "--index-url", "--no-index"} for line in self.lines)
 
 
-def definition(conda: Mapping[str, Any]) -> Definition:
-    """Read a parsed conda file; channels, name and prefix have no meaning here.
+@dataclass(frozen=True)
+class Parts:
+    """A conda file taken apart: ``conda``: its packages as written; ``lines``: its pip section; ``variables``."""
 
-    Raises UnsupportedError naming every package that only conda can install, or a line that cannot be followed.
-    """
-    python = f"{sys.version_info.major}.{sys.version_info.minor}"
-    pip: list[str] = []
+    conda: tuple[str, ...]
+    lines: tuple[str, ...]
+    variables: Mapping[str, str]
+
+
+def parts(conda: Mapping[str, Any]) -> Parts:
+    """Take a parsed conda file apart. Raises UnsupportedError for a shape or a pip line that cannot be followed."""
+    packages: list[str] = []
     lines: list[str] = []
-    others: list[str] = []
     for entry in _entries(conda.get("dependencies")):
         if isinstance(entry, Mapping):
             lines += _pip_section(entry)
-            continue
+        else:
+            packages.append(entry.strip())
+    return Parts(tuple(packages), tuple(lines), _variables(conda.get("variables")))
+
+
+def needs_conda(conda: Mapping[str, Any] | None, lock: str | None = None) -> bool:
+    """Whether uv cannot make it: a lock, or any package beside Python and pip. Never raises."""
+    dependencies = (conda or {}).get("dependencies")
+    entries = dependencies if isinstance(dependencies, (list, tuple)) else ()
+    found = (_ENTRY.fullmatch(entry.strip()) for entry in entries if isinstance(entry, str))
+    return lock is not None or any(entry["name"].lower() not in {"python", "pip"} for entry in found if entry)
+
+
+def definition(conda: Mapping[str, Any]) -> Definition:
+    """Read a parsed conda file of Python and pip; channels, name and prefix have no meaning here.
+
+    Raises UnsupportedError for a line that cannot be followed, and for a package that only conda can install.
+    """
+    python = f"{sys.version_info.major}.{sys.version_info.minor}"
+    pip: list[str] = []
+    asked = parts(conda)
+    if needs_conda(conda):
+        raise conda_is_missing(asked.conda)
+    for entry in asked.conda:
         name, version = _parse(entry)
         if name == "python":
             python = python_request(version, entry) or python
-        elif name == "pip":
-            pip = [f"pip{requirement_version(version, entry)}", *PIPS_COMPANY]
         else:
-            others.append(entry)
-    if others:
-        raise _needs_conda(others)
-    return Definition(python, (*lines, *pip), _variables(conda.get("variables")))
+            pip = [f"pip{requirement_version(version, entry)}", *PIPS_COMPANY]
+    return Definition(python, (*asked.lines, *pip), asked.variables)
 
 
 def fingerprint(wanted: Definition) -> str:
@@ -106,11 +129,16 @@ def fingerprint(wanted: Definition) -> str:
     canonical = {
         "python": wanted.python,
         "lines": wanted.lines,
-        "files": {path: _stamp(Path(path)) for path in _named_paths(wanted.lines)},
+        "files": file_stamps(wanted.lines),
         "platform": sys.platform,
         "machine": os.uname().machine,
     }
     return hashlib.sha256(json.dumps(canonical, sort_keys=True).encode()).hexdigest()
+
+
+def file_stamps(lines: Iterable[str]) -> dict[str, str]:
+    """The state of every local file and folder that pip lines name: equal while they would install the same."""
+    return {path: _stamp(Path(path)) for path in _named_paths(lines)}
 
 
 def python_request(version: str, entry: str) -> str | None:
@@ -291,11 +319,13 @@ def _variables(variables: Any) -> dict[str, str]:
     return {str(name): str(value) for name, value in variables.items()} if isinstance(variables, Mapping) else {}
 
 
-def _needs_conda(packages: list[str]) -> UnsupportedError:
-    moved = [f"    - {_as_requirement(package)}" for package in packages]
+def conda_is_missing(packages: Iterable[str]) -> UnsupportedError:
+    """To a person without py-rattler: which packages need it, and how to do without."""
+    others = [package for package in packages if _parse(package)[0] not in {"python", "pip"}]
+    moved = [f"    - {_as_requirement(package)}" for package in others]
     return UnsupportedError(
-        f"the conda file asks conda for more than python and pip: {', '.join(packages)}",
-        hint="environments made by conda come in a later version; move what the package index has under 'pip:', like this",
+        f"the conda file asks conda for more than python and pip: {', '.join(others) or 'a lock file'}",
+        hint="pip install 'mlcli[conda]', or move what the package index has under 'pip:', like this",
         details=("dependencies:", "- pip:", *moved),
     )
 

@@ -102,6 +102,16 @@ class Uv:
             self._install(python)
         return self._freeze(python)
 
+    def install(self) -> tuple[str, ...]:
+        """Install into the environment that is there; answers what that added or changed, as ``name==version`` lines.
+
+        Raises EnvironmentBuildError.
+        """
+        python = str(self._folder / "bin" / "python")
+        before = set(self._freeze(python))
+        self._install(python)
+        return tuple(line for line in self._freeze(python) if line not in before)
+
     def _install(self, python: str) -> None:
         requirements = self._folder / "requirements.txt"
         _write_private(requirements, self._requirements())

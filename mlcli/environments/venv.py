@@ -28,8 +28,11 @@ class VenvBuilder(EnvironmentBuilder):
         self._cache = BuildCache(home, self.name, _admitted)
 
     def accepts(self, spec: EnvironmentSpec) -> bool:
-        """A conda file, alone or beside an image that the host cannot honour (its conda part still is)."""
-        return spec.conda is not None and spec.interpreter is None and spec.reference is None
+        """A conda file of Python and pip, alone or beside an image that the host cannot honour (its conda part still is)."""
+        from mlcli.environments._definition import needs_conda
+
+        named = spec.interpreter is not None or spec.reference is not None
+        return spec.conda is not None and not named and not needs_conda(spec.conda, spec.lock)
 
     def plan(self, spec: EnvironmentSpec) -> EnvironmentPlan:
         """Read the conda file, look for its environment. Starts no process when it is there."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from mlcli.domain.errors import UnsupportedError
 from mlcli.domain.job import EnvironmentSpec, RegistryLogin
 from mlcli.operations.environment_pins import pinned_environment
 
-VENV = {"builder": "venv", "image": None, "digest": None, "python": "3.11.7", "packages": []}
+VENV: dict[str, Any] = {"builder": "venv", "image": None, "digest": None, "python": "3.11.7", "packages": []}
 ARCHIVE = "https://channel.example/linux-64/python-3.11.7-h1_0.conda#" + "a" * 64
 
 

@@ -1,0 +1,195 @@
+"""``conda_file`` that asks conda for more than Python and pip, or a lock: a conda environment, made with rattler, cached by
+fingerprint. Its pip section is installed on top with uv.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mlcli.domain.errors import EnvironmentBuildError
+from mlcli.domain.job import EnvironmentSpec
+from mlcli.domain.plan import EnvironmentPlan
+from mlcli.domain.settings import Settings
+from mlcli.environments._cache import BuildCache
+from mlcli.ports.environments import Activation, BuiltEnvironment, EnvironmentBuilder
+
+if TYPE_CHECKING:
+    from mlcli.environments._conda_definition import CondaDefinition
+
+_ACTIVATE = "activate.sh"
+
+
+class CondaBuilder(EnvironmentBuilder):
+    """Conda environments below ``home``/environments; the packages they share below ``home``/conda."""
+
+    name = "conda"
+
+    def __init__(self, home: Path, settings: Settings) -> None:
+        del settings
+        self._cache = BuildCache(home, self.name, _admitted)
+        self._packages = Path(os.environ.get("RATTLER_CACHE_DIR") or home / "conda")  # as rattler's other tools have it
+
+    def accepts(self, spec: EnvironmentSpec) -> bool:
+        """A conda file that needs conda, or a lock; alone or beside an image that the host cannot honour."""
+        from mlcli.environments._definition import needs_conda
+
+        named = spec.interpreter is not None or spec.reference is not None
+        return not named and needs_conda(spec.conda, spec.lock)
+
+    def plan(self, spec: EnvironmentSpec) -> EnvironmentPlan:
+        """Read the conda file, look for its environment. Starts no process when it is there.
+
+        Raises UnsupportedError when it is not, and rattler is not installed to make it.
+        """
+        from mlcli.environments._conda_definition import conda_definition, describe, fingerprint
+
+        wanted = conda_definition(spec.conda, spec.lock)
+        key = fingerprint(wanted)
+        cached = self._cache.find(key) is not None
+        if not cached:
+            _check_rattler(spec)
+        return EnvironmentPlan(self.name, spec, key, cached=cached, description=describe(wanted))
+
+    def build(self, plan: EnvironmentPlan, log: Callable[[str], None]) -> Activation:
+        """Make it once per fingerprint. Processes that come while it is made wait, and hear the same lines."""
+        from mlcli.environments._conda_definition import conda_definition, fingerprint
+
+        wanted = conda_definition(plan.spec.conda, plan.spec.lock)
+        key = fingerprint(wanted)  # again: a requirements file that the plan's lines name may be another by now
+        record = self._cache.obtain(
+            key, log, lambda place, line, lock: _made(wanted, place, self._packages, line, lock)
+        )
+        return _activation(self._cache.place(key), wanted, record)
+
+    def listing(self) -> list[BuiltEnvironment]:
+        """Every complete environment, the one used last first."""
+        return self._cache.listing()
+
+    def remove(self, fingerprint: str) -> int:
+        """Delete one that nobody builds now; bytes freed."""
+        return self._cache.remove(fingerprint)
+
+    def build_log(self, fingerprint: str) -> Path | None:
+        """The log of its last build."""
+        return self._cache.build_log(fingerprint)
+
+
+def _check_rattler(spec: EnvironmentSpec) -> None:
+    from importlib.util import find_spec
+
+    from mlcli.environments._definition import conda_is_missing, parts
+
+    if find_spec("rattler") is None:
+        raise conda_is_missing(parts(spec.conda or {}).conda)
+
+
+def _made(
+    wanted: CondaDefinition, place: Path, cache: Path, line: Callable[[str], None], lock: int
+) -> Mapping[str, Any]:
+    from mlcli.environments._conda_definition import describe, without_token
+    from mlcli.environments._rattler import Rattler
+
+    line(f"building {describe(wanted)}")
+    pinned = Rattler(wanted, place, cache=cache, line=line, keep=lock).make()
+    found = _installed(place)
+    resolved = _pip_installed(wanted, pinned, place, line, lock)
+    return {
+        "description": describe(wanted),
+        "version": next((one["version"] for one in found if one["name"] == "python"), None),
+        "lines": [without_token(text) for text in (*wanted.specs, *wanted.pip.lines)],
+        "resolved": list(resolved),
+        "packages": [_address(one) for one in found],
+        "variables": _package_variables(place),
+        "activates": _write_activation(place),
+    }
+
+
+def _pip_installed(
+    wanted: CondaDefinition, pinned: tuple[str, ...], place: Path, line: Callable[[str], None], lock: int
+) -> tuple[str, ...]:
+    from dataclasses import replace
+
+    lines = (*pinned, *wanted.pip.lines)
+    if not lines:
+        return ()
+    if not (place / "bin" / "python").exists():
+        raise EnvironmentBuildError(
+            "the conda file has a pip section, and conda installed no Python for it",
+            hint="add python to the conda file's dependencies, or to its lock",
+        )
+    from mlcli.environments._uv import Uv
+
+    return Uv(replace(wanted.pip, lines=lines), place, line, lock).install()
+
+
+def _installed(place: Path) -> list[dict[str, Any]]:
+    """What conda recorded of each package, by name."""
+    records = [json.loads(file.read_bytes()) for file in sorted((place / "conda-meta").glob("*.json"))]
+    return sorted(records, key=lambda one: str(one["name"]))
+
+
+def _address(package: Mapping[str, Any]) -> str:
+    """A package as a line of an explicit lock. Its credentials are left out: rattler's own store has them."""
+    import re
+
+    url = re.sub(r"://[^/@]+@", "://", re.sub(r"/t/[^/]+/", "/", package["url"]))
+    checksum = package.get("sha256") or package.get("md5")
+    return f"{url}#{checksum}" if checksum else url
+
+
+# --- activation -------------------------------------------------------------------------------------------------------
+
+
+def _package_variables(place: Path) -> dict[str, str]:
+    """What packages want set (``etc/conda/env_vars.d``), and then what the environment itself does (``state``)."""
+    found: dict[str, str] = {}
+    for file in sorted((place / "etc" / "conda" / "env_vars.d").glob("*.json")):
+        found |= json.loads(file.read_bytes())
+    state = place / "conda-meta" / "state"
+    if state.exists():
+        found |= json.loads(state.read_bytes()).get("env_vars", {})
+    return {name: str(value) for name, value in found.items()}
+
+
+def _write_activation(place: Path) -> bool:
+    """Packages' activation scripts run where the job runs, on its variables: a script runs them, then the command.
+
+    Answers whether there are any.
+    """
+    import shlex
+
+    scripts = sorted((place / "etc" / "conda" / "activate.d").glob("*.sh"))
+    lines = ["# activates the environment as its packages want it, then runs the command"]
+    lines += [f". {shlex.quote(str(script))}" for script in scripts]
+    (place / _ACTIVATE).write_text("\n".join([*lines, 'exec "$@"', ""]), encoding="utf-8")
+    return bool(scripts)
+
+
+def _activation(place: Path, wanted: CondaDefinition, record: Mapping[str, Any]) -> Activation:
+    import shutil
+
+    shell = "bash" if shutil.which("bash") else "sh"
+    return Activation(
+        argv_prefix=(shell, str(place / _ACTIVATE)) if record["activates"] else (),
+        prepend_path=(str(place / "bin"),),
+        environment_variables={
+            **record["variables"],
+            **wanted.variables,
+            "CONDA_PREFIX": str(place),
+            "CONDA_DEFAULT_ENV": str(place),
+            "CONDA_SHLVL": "1",
+        },
+        unset=("PYTHONHOME", "VIRTUAL_ENV"),
+        python=record["version"],
+        resolved=tuple(record["resolved"]),
+        packages=tuple(record["packages"]),
+    )
+
+
+def _admitted(place: Path, record: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The record while the environment is still there: it needs nothing outside its folder."""
+    return record if (place / "conda-meta" / "history").exists() else None
