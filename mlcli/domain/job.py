@@ -121,7 +121,9 @@ class Distribution:
 
 @dataclass(frozen=True)
 class Resources:
-    """What the job asks of its compute. ``shm_size`` as Docker writes it (``2g``)."""
+    """What the job asks of its compute. ``shm_size`` and ``memory`` as Docker writes them (``2g``). ``cpus``: how many,
+    1.5 too. ``gpus``: a count or ``all``.
+    """
 
     instance_count: int = 1
     instance_type: str | None = None
@@ -130,6 +132,9 @@ class Resources:
     properties: Mapping[str, Any] = field(default_factory=dict)
     locations: tuple[str, ...] = ()
     max_instance_count: int | None = None
+    memory: str | None = None
+    cpus: float | None = None
+    gpus: str | None = None
 
 
 @dataclass(frozen=True)

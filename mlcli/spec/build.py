@@ -71,8 +71,19 @@ class _Source:
         try:
             return int(str(value).strip().partition(".")[0]) if isinstance(value, str) else int(value)
         except (ValueError, OverflowError) as error:
-            message = f"'{key}' must be a number in a command job"
-            raise _fault(self, (section, key), "wrong-type", message, "write the number itself") from error
+            raise self._not_a_number(section, key) from error
+
+    def number(self, values: Mapping[str, Any], section: str, key: str) -> float | None:
+        """A number, under the same rules."""
+        value = values.get(key)
+        try:
+            return None if value is None else float(value)
+        except ValueError as error:
+            raise self._not_a_number(section, key) from error
+
+    def _not_a_number(self, section: str, key: str) -> InvalidSpecError:
+        message = f"'{key}' must be a number in a command job"
+        return _fault(self, (section, key), "wrong-type", message, "write the number itself")
 
 
 def build(document: Document, normal: Mapping[str, Any], kind: Kind, base: Path, reader: FileReader) -> CommandJob:
@@ -173,6 +184,9 @@ def _resources(value: Mapping[str, Any], source: _Source) -> Resources:
         properties=_mapping(value.get("properties")),
         locations=tuple(str(location) for location in value.get("locations") or ()),
         max_instance_count=source.integer(value, "resources", "max_instance_count"),
+        memory=_text(value.get("memory")),
+        cpus=source.number(value, "resources", "cpus"),
+        gpus=_text(value.get("gpus")),
     )
 
 

@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from mlcli import agent
-from mlcli.backends.batch import BatchBackend, launch_record
+from mlcli.backends._folder import launch_record
+from mlcli.backends.batch import BatchBackend
 from mlcli.domain.errors import UnsupportedError
-from mlcli.domain.job import BuildContext, CommandJob, Distribution, EnvironmentSpec, Resources
+from mlcli.domain.job import CommandJob, Distribution, EnvironmentSpec, Resources
 from mlcli.domain.observation import Sight
 from mlcli.domain.plan import InputPlan
 from mlcli.domain.settings import Settings
@@ -214,17 +215,9 @@ def test_the_host_honours_one_process_on_one_machine() -> None:
     assert local_backend().check(CommandJob("true", CURRENT)) == ()
 
 
-@pytest.mark.parametrize(
-    ("environment", "named"),
-    [
-        (EnvironmentSpec(image="pytorch:2"), "the image pytorch:2"),
-        (EnvironmentSpec(build=BuildContext("/ctx")), "built from a Dockerfile"),
-    ],
-)
-def test_an_image_is_one_notice(environment: EnvironmentSpec, named: str) -> None:
-    (notice,) = local_backend().check(CommandJob("true", environment))
-    assert named in notice
-    assert "host" in notice
+def test_the_limits_of_a_container_are_not_those_of_the_host() -> None:
+    (notice,) = local_backend().check(CommandJob("true", CURRENT, resources=Resources(memory="1g", gpus="all")))
+    assert notice == "resources.memory, gpus: a limit of containers, not heeded on the host"
 
 
 def test_more_than_one_machine_is_refused() -> None:

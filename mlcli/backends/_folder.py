@@ -1,0 +1,193 @@
+"""Run folders that a transport reaches: laid out before the job starts, read while it runs and afterwards."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from mlcli import agent
+from mlcli.domain.errors import MlcliError, TransportError
+from mlcli.domain.plan import OutputPlan
+from mlcli.domain.settings import Settings
+from mlcli.ports.backends import Backend, Prepared, RunHandle
+from mlcli.ports.stores import SnapshotStore
+from mlcli.ports.transports import Transport
+
+LOG = "user_logs/std_log.txt"
+_RENAME = "import os, sys; os.rename(sys.argv[1], sys.argv[2])"
+
+
+class FolderBackend(Backend):
+    """A backend whose run folders are reached by ``transport``: everything of them, but who runs the job."""
+
+    def __init__(self, transport: Transport, settings: Settings) -> None:
+        self._transport = transport
+        self._settings = settings
+
+    def _lay_out(self, prepared: Prepared, snapshots: SnapshotStore | None) -> None:
+        """The folders, the code and the linked inputs. Each step is safe to do again after a kill at any point."""
+        plan = prepared.plan
+        for folder in ("user_logs", "system_logs"):
+            self._transport.make_folder(posixpath.join(plan.run_folder, folder))
+        self._place_code(plan.working_directory, prepared.snapshot, snapshots)
+        for folder in ("outputs", "logs"):
+            self._transport.make_folder(posixpath.join(plan.working_directory, folder))
+        for output in plan.outputs:
+            self._transport.make_folder(folder_of(output))
+        for entry in plan.inputs:
+            if entry.action == "link":
+                self._link(entry.source, entry.value)
+
+    def _write_launch(self, run_folder: str, record: dict[str, object]) -> None:
+        self._transport.write(posixpath.join(run_folder, agent.LAUNCH), agent.encode(record).encode())
+
+    def _place_code(self, target: str, digest: str | None, snapshots: SnapshotStore | None) -> None:
+        """The working directory, a fresh copy of the snapshot: it gets its name when it is complete."""
+        near = self._transport.local(target)
+        if near is None:
+            self._place_code_there(target, digest, snapshots)
+        elif not near.is_dir():
+            _place_code_here(near, digest, snapshots)
+
+    def _place_code_there(self, target: str, digest: str | None, snapshots: SnapshotStore | None) -> None:
+        import tempfile
+
+        if self._transport.run(["test", "-d", target]).code == 0:
+            return
+        partial = f"{target}.partial"
+        self._command("rm", "-rf", partial)
+        self._transport.make_folder(partial)
+        if digest is not None and snapshots is not None:
+            with tempfile.TemporaryDirectory(prefix="mlcli-") as staging:
+                snapshots.materialise(digest, Path(staging))
+                self._transport.put(Path(staging), partial)
+        self._command(self._transport.python(), "-I", "-S", "-c", _RENAME, partial, target)
+
+    def _link(self, source: str, target: str) -> None:
+        self._transport.make_folder(posixpath.dirname(target))
+        self._command("ln", "-sfn", source, target)
+
+    def _command(self, *argv: str) -> None:
+        done = self._transport.run(argv)
+        if done.code != 0:
+            raise TransportError(last_line(done.stderr) or f"{argv[0]} ended with code {done.code}", transient=False)
+
+    def read(self, run: RunHandle, path: str, offset: int = 0, limit: int | None = None) -> bytes | None:
+        """Bytes of a file below the run folder."""
+        return self._transport.read(below(run, path), offset, limit)
+
+    def list_files(self, run: RunHandle, folder: str = ".") -> Mapping[str, int]:
+        """Files below a folder of the run folder.
+
+        A symbolic link to a file counts as that file; one to a folder only while it stays inside the run folder.
+        """
+        below(run, folder)
+        near = self._transport.local(run.run_folder)
+        if near is not None:
+            files: Mapping[str, int] = agent.list_files(str(near), folder)["files"]
+            return files
+        argv = agent.invocation(
+            self._transport.python(), self._transport.agent_folder(), "list", run.run_folder, folder
+        )
+        answer = self._transport.run(argv)
+        if answer.code != 0:
+            raise TransportError(last_line(answer.stderr), transient=False)
+        told: Mapping[str, int] = agent.decode(answer.stdout)["files"]
+        return told
+
+    def fetch(
+        self, run: RunHandle, path: str, target: Path, progress: Callable[[str, int], None] | None = None
+    ) -> None:
+        """Copy a file to ``target``, or a folder's files below it; ``progress`` takes each path and size when it is there.
+
+        Each file appears whole, with its modification time. Files that are there already are replaced. One that a
+        running job has taken away since it was listed (a checkpoint under its first name) is left out.
+        """
+        source = below(run, path)
+        files = self.list_files(run, path)
+        if not files:
+            self._transport.get(source, target)
+            return
+        for name, size in files.items():
+            _check_inside(name)
+            if not self._got(posixpath.join(source, name), target / name):
+                continue
+            if progress is not None:
+                progress(name, size)
+
+    def _got(self, source: str, target: Path) -> bool:
+        """Copy a file; whether it was still there."""
+        try:
+            self._transport.get(source, target)
+        except TransportError:
+            if self._transport.read(source, 0, 0) is None:
+                return False
+            raise
+        return True
+
+    def close(self) -> None:
+        """Close the transport."""
+        self._transport.close()
+
+
+def launch_record(prepared: Prepared, kill_grace_s: float) -> dict[str, object]:
+    """What the agent is told to run (``launch.json``); its keys are the agent's. ``grace_s``, ``timeout_s``: seconds."""
+    plan, activation = prepared.plan, prepared.activation
+    return {
+        "version": agent.VERSION,
+        "argv": list(activation.argv_prefix),
+        "command": plan.command,
+        "working_directory": plan.working_directory,
+        "log": LOG,
+        "timeout_s": plan.timeout_s,
+        "grace_s": kill_grace_s,
+        "environment": {
+            # Python buffers what it prints into a file: its lines would come late, and those of a killed job never.
+            "defaults": {"PYTHONUNBUFFERED": "1"},
+            "unset": list(activation.unset),
+            "set": {**activation.environment_variables, **plan.environment_variables, **prepared.secrets},
+            "prepend_path": list(activation.prepend_path),
+            "append_path": list(activation.append_path),
+        },
+    }
+
+
+def _place_code_here(target: Path, digest: str | None, snapshots: SnapshotStore | None) -> None:
+    import shutil
+
+    partial = target.with_name(f"{target.name}.partial")
+    if partial.exists():
+        shutil.rmtree(partial)
+    try:
+        partial.mkdir(mode=0o700, parents=True)
+        if digest is not None and snapshots is not None:
+            snapshots.materialise(digest, partial)
+        partial.rename(target)
+    except (OSError, MlcliError) as refused:
+        shutil.rmtree(partial, ignore_errors=True)  # it may be what fills the disk: the failure must find room
+        if isinstance(refused, MlcliError):
+            raise
+        raise TransportError(f"{target}: {refused.strerror or refused}", transient=False) from refused
+
+
+def folder_of(output: OutputPlan) -> str:
+    """The folder that must be there before the job writes the output."""
+    return posixpath.dirname(output.value) if output.type == "uri_file" else output.value
+
+
+def below(run: RunHandle, path: str) -> str:
+    """The absolute path of what must lie below the run folder. Raises MlcliError when it does not."""
+    _check_inside(path)
+    return posixpath.normpath(posixpath.join(run.run_folder, path))
+
+
+def _check_inside(path: str) -> None:
+    if posixpath.isabs(path) or posixpath.normpath(path).split("/")[0] == "..":
+        raise MlcliError(f"{path!r} leads out of the run's folder", hint="give a path below it, like outputs/model.txt")
+
+
+def last_line(stderr: bytes) -> str:
+    """The last line of what a program said, at most 500 characters."""
+    lines = stderr.decode("utf-8", "replace").strip().splitlines()
+    return lines[-1][:500] if lines else ""
