@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mlcli import agent
 from mlcli.domain.errors import TransportError
 from mlcli.ports.transports import Completed, Transport
-
-_TRANSIENT = frozenset({errno.EAGAIN, errno.EBUSY, errno.EINTR, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE})
-_TEMPORARY = ".mlcli-"
-_HINTS = {
-    errno.ENOSPC: "free some space on that disk",
-    errno.EDQUOT: "your disk quota is used up: delete what is not needed",
-    errno.EROFS: "that file system is read-only",
-}
+from mlcli.transports._files import error_of, errors, make_folder, replacing
 
 
 class LocalTransport(Transport):
@@ -54,7 +45,7 @@ class LocalTransport(Transport):
         except subprocess.TimeoutExpired:
             raise TransportError(f"{argv[0]} did not answer within {timeout_s:g} seconds", transient=True) from None
         except OSError as refused:
-            raise _error(refused, argv[0]) from None
+            raise error_of(refused, argv[0]) from None
         return Completed(done.returncode, done.stdout, done.stderr)
 
     def python(self) -> str:
@@ -67,17 +58,17 @@ class LocalTransport(Transport):
 
     def put(self, source: Path, target: str) -> None:
         """Copy a file or a folder tree."""
-        with _errors(target):
+        with errors(target):
             _copy(source.resolve(strict=True), Path(target))
 
     def get(self, source: str, target: Path) -> None:
         """Copy a file or a folder tree; each file is there whole or not at all."""
-        with _errors(source):
+        with errors(source):
             _copy(Path(source).resolve(strict=True), target)
 
     def read(self, path: str, offset: int = 0, limit: int | None = None) -> bytes | None:
         """Bytes of a file."""
-        with _errors(path):
+        with errors(path):
             try:
                 file = open(path, "rb", buffering=0)  # noqa: PTH123, SIM115  (closed below; a stream reads 50 times a second)
             except (FileNotFoundError, NotADirectoryError):
@@ -90,7 +81,7 @@ class LocalTransport(Transport):
         """Replace a file atomically."""
         target = Path(path)
         self.make_folder(str(target.parent))
-        with _errors(path), _replacing(target) as temporary:
+        with errors(path), replacing(target) as temporary:
             file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
             with open(file, "wb") as stream:  # noqa: PTH123  (a descriptor)
                 stream.write(data)
@@ -99,8 +90,8 @@ class LocalTransport(Transport):
 
     def make_folder(self, path: str) -> None:
         """Make a folder and its parents, the new ones 0700."""
-        with _errors(path):
-            _make_folder(Path(path))
+        with errors(path):
+            make_folder(Path(path))
 
     def forward(self, port: int) -> int:
         """The port itself."""
@@ -120,68 +111,19 @@ def _read(file: int, limit: int | None) -> bytes:
     return b"".join(parts)
 
 
-def _make_folder(path: Path) -> None:
-    if path.is_dir():
-        return
-    if path.parent != path:
-        _make_folder(path.parent)
-    try:
-        path.mkdir(mode=0o700)
-    except FileExistsError:
-        if not path.is_dir():
-            raise
-
-
 def _copy(source: Path, target: Path) -> None:
     """Copy as ``cp -a`` does: times and modes kept, symbolic links below a folder stay links."""
     import shutil
 
     if not source.is_dir():
-        _make_folder(target.parent)
-        with _replacing(target) as temporary:
+        make_folder(target.parent)
+        with replacing(target) as temporary:
             shutil.copy2(source, temporary)
         return
-    _make_folder(target)
+    make_folder(target)
     for entry in os.scandir(source):
         if entry.is_symlink():
-            with _replacing(target / entry.name) as temporary:
+            with replacing(target / entry.name) as temporary:
                 temporary.symlink_to(Path(entry.path).readlink())
         else:
             _copy(Path(entry.path), target / entry.name)
-
-
-@contextmanager
-def _replacing(target: Path) -> Iterator[Path]:
-    """A name to write to, in the same folder, that takes the target's place when all went well."""
-    temporary = target.with_name(f"{_TEMPORARY}{os.getpid()}-{os.urandom(4).hex()}")
-    try:
-        yield temporary
-        temporary.replace(target)
-    except BaseException:
-        with suppress(OSError):
-            temporary.unlink()
-        raise
-
-
-@contextmanager
-def _errors(path: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as refused:
-        raise _error(refused, path) from None
-
-
-def _error(refused: OSError, path: str) -> TransportError:
-    number = refused.errno or 0
-    what = refused.strerror or str(refused)
-    return TransportError(
-        f"{_refuser(refused) or path}: {what}", transient=number in _TRANSIENT, hint=_HINTS.get(number)
-    )
-
-
-def _refuser(refused: OSError) -> Path | None:
-    """The file or folder that it is about, which of two may be the one copied to; None when it does not say."""
-    if not isinstance(refused.filename, (str, bytes)):
-        return None
-    named = Path(os.fsdecode(refused.filename))
-    return named.parent if named.name.startswith(_TEMPORARY) else named

@@ -12,7 +12,7 @@ import pytest
 
 from mlcli import agent
 from mlcli.testing.transport import TransportContract
-from mlcli.transports import local
+from mlcli.transports._files import error_of
 from mlcli.transports.local import LocalTransport
 
 
@@ -45,7 +45,7 @@ def test_a_job_that_submits_a_job_does_not_take_it_with_it(monkeypatch: pytest.M
     [(errno.ENOSPC, False, "free some space"), (errno.EROFS, False, "read-only"), (errno.EAGAIN, True, None)],
 )
 def test_errors_name_the_path_and_what_to_do(number: int, transient: bool, hint: str | None) -> None:
-    error = local._error(OSError(number, os.strerror(number)), "/runs/r")
+    error = error_of(OSError(number, os.strerror(number)), "/runs/r")
     assert error.message == f"/runs/r: {os.strerror(number)}"
     assert error.transient is transient
     assert hint is None or hint in (error.hint or "")
