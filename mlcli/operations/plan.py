@@ -32,6 +32,7 @@ def plan(
     notices: list[str] = []
     run = job.name or names.generate()
     compute = job.compute or DEFAULT_COMPUTE
+    job = _with_environment(services, job, refusals, notices)
     choice = choose(services.settings, job.environment, asked=in_container)
     if choice.notice:
         notices.append(choice.notice)
@@ -78,7 +79,24 @@ def _backend(services: Services, compute: str, refusals: list[str], *, container
         return services.backend_of_compute(DEFAULT_COMPUTE, container=container)
 
 
+def _with_environment(services: Services, job: CommandJob, refusals: list[str], notices: list[str]) -> CommandJob:
+    """The job with what its environment's name stands for."""
+    if job.environment.reference is None:
+        return job
+    from mlcli.operations.environments import resolve
+
+    try:
+        environment, more = resolve(services, job.environment)
+    except MlcliError as refused:
+        refusals.append(_refusal(refused))
+        return job
+    notices += more
+    return replace(job, environment=environment)
+
+
 def _environment(services: Services, job: CommandJob, refusals: list[str], *, container: bool) -> EnvironmentPlan:
+    if job.environment.reference is not None:  # refused already
+        return EnvironmentPlan("none", job.environment, None, cached=False, description=job.environment.reference)
     try:
         builder = services.environment_builder(job.environment, container=container)
         return builder.plan(job.environment)

@@ -115,6 +115,13 @@ def build(document: Document, normal: Mapping[str, Any], kind: Kind, base: Path,
     )
 
 
+def build_environment(document: Document, normal: Mapping[str, Any], base: Path, reader: FileReader) -> EnvironmentSpec:
+    """The environment that ``normal`` (of :func:`mlcli.spec.upgrade.upgraded_environment`) describes; the rest as in
+    :func:`build`.
+    """
+    return _environment(normal, _Source(document, base, reader), ())
+
+
 def _compute(value: Any) -> str | None:
     return str(value).removeprefix("azureml:") if value else None
 
