@@ -93,6 +93,11 @@ class BuildCache:
         log = self._folder / f"{key}.log"
         return log if log.is_file() else None
 
+    def last_failure(self, key: str) -> EnvironmentBuildError | None:
+        """How the last build failed, None when it did not."""
+        failed = _read(self._folder / f"{key}.failed.json")
+        return None if failed is None or self.place(key).is_dir() else _failure(failed)
+
     def _complete(self) -> Iterator[BuiltEnvironment]:
         for file in self._folder.glob(f"*/{_RECORD}"):
             record = _read(file)

@@ -77,6 +77,10 @@ class CondaBuilder(EnvironmentBuilder):
         """The log of its last build."""
         return self._cache.build_log(fingerprint)
 
+    def last_failure(self, fingerprint: str) -> EnvironmentBuildError | None:
+        """How its last build failed."""
+        return self._cache.last_failure(fingerprint)
+
 
 def _check_rattler(spec: EnvironmentSpec) -> None:
     from importlib.util import find_spec

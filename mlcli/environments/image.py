@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlcli import docker_engine
-from mlcli.domain.errors import TransportError, UnsupportedError
+from mlcli.domain.errors import EnvironmentBuildError, TransportError, UnsupportedError
 from mlcli.domain.job import EnvironmentSpec
 from mlcli.domain.plan import EnvironmentPlan
 from mlcli.domain.settings import Settings
@@ -71,6 +71,10 @@ class ImageBuilder(EnvironmentBuilder):
     def build_log(self, fingerprint: str) -> Path | None:
         """The log of its last pull."""
         return self._cache.build_log(fingerprint)
+
+    def last_failure(self, fingerprint: str) -> EnvironmentBuildError | None:
+        """How its last build failed."""
+        return self._cache.last_failure(fingerprint)
 
     def _image(self, spec: EnvironmentSpec) -> str:
         if spec.image is None and spec.interpreter not in {None, "current"}:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mlcli.domain.errors import EnvironmentBuildError
 from mlcli.domain.job import EnvironmentSpec
 from mlcli.domain.plan import EnvironmentPlan
 from mlcli.domain.redaction import masked
@@ -64,6 +65,10 @@ class VenvBuilder(EnvironmentBuilder):
     def build_log(self, fingerprint: str) -> Path | None:
         """The log of its last build."""
         return self._cache.build_log(fingerprint)
+
+    def last_failure(self, fingerprint: str) -> EnvironmentBuildError | None:
+        """How its last build failed."""
+        return self._cache.last_failure(fingerprint)
 
 
 def _made(wanted: Definition, place: Path, line: Callable[[str], None], lock: int) -> Mapping[str, Any]:

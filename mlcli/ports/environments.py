@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mlcli.domain.errors import EnvironmentBuildError
 from mlcli.domain.job import EnvironmentSpec
 from mlcli.domain.plan import EnvironmentPlan
 
@@ -92,4 +93,17 @@ class EnvironmentBuilder(ABC):
     def build_log(self, fingerprint: str) -> Path | None:
         """The log of the last build of that fingerprint, whether it went well or not; None when there is none."""
         del fingerprint
+        return None
+
+    def last_failure(self, fingerprint: str) -> EnvironmentBuildError | None:
+        """How its last build failed, None when it went well or there was none."""
+        del fingerprint
+        return None
+
+    def dockerfile(self, spec: EnvironmentSpec) -> str | None:
+        """The Dockerfile that the image is made with, the person's own or a generated one; None when none is used.
+
+        Raises MlcliError when it cannot be read.
+        """
+        del spec
         return None
