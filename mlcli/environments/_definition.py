@@ -52,7 +52,7 @@ class Definition:
     @property
     def requirements_file(self) -> str:
         """The lines that uv takes in a requirements file."""
-        return "".join(f"{line}\n" for line in self.lines if _option(line)[0] not in {"--pre", "--trusted-host"})
+        return "".join(f"{line}\n" for line in self.lines if option_of(line)[0] not in {"--pre", "--trusted-host"})
 
     @property
     def prereleases(self) -> bool:
@@ -62,12 +62,12 @@ class Definition:
     @property
     def trusted_hosts(self) -> tuple[str, ...]:
         """Hosts whose certificates are not checked (pip's ``--trusted-host``)."""
-        return tuple(value for option, value in map(_option, self.lines) if option == "--trusted-host")
+        return tuple(value for option, value in map(option_of, self.lines) if option == "--trusted-host")
 
     @property
     def names_index(self) -> bool:
         """Whether the lines replace the package index."""
-        return any(_option(line)[0] in {"-i", "--index-url", "--no-index"} for line in self.lines)
+        return any(option_of(line)[0] in {"-i", "--index-url", "--no-index"} for line in self.lines)
 
 
 @dataclass(frozen=True)
@@ -210,12 +210,12 @@ def _pip_section(entry: Mapping[str, Any]) -> Iterator[str]:
     for item in listed or ():
         for line in str(item).splitlines():
             stripped = re.sub(r"(^|\s)#.*", "", line).strip()
-            if stripped and _option(stripped)[0] not in _DROPPED:
+            if stripped and option_of(stripped)[0] not in _DROPPED:
                 _check_path(stripped)
                 yield stripped
 
 
-def _option(line: str) -> tuple[str, str]:
+def option_of(line: str) -> tuple[str, str]:
     """An option line's option and value (``--index-url=x``, ``-r x``, ``-rx``); of a requirement ('', line)."""
     if not line.startswith("-"):
         return "", line
@@ -227,7 +227,7 @@ def _option(line: str) -> tuple[str, str]:
 
 def _check_path(line: str) -> None:
     """Refuse a path that depends on a folder nobody remembers: the conda file was read into the job."""
-    path = _local_path(line)
+    path = local_path(line)
     if path is not None and not Path(path).is_absolute():
         raise UnsupportedError(
             f"the conda file's pip line {masked(line)!r} names a relative path",
@@ -235,9 +235,9 @@ def _check_path(line: str) -> None:
         )
 
 
-def _local_path(line: str) -> str | None:
+def local_path(line: str) -> str | None:
     """The file or folder that a line names, None when it names a package or something on the network."""
-    option, value = _option(line)
+    option, value = option_of(line)
     if option and option not in _PATH_OPTIONS:
         return None
     if not option:
@@ -261,12 +261,12 @@ def _named_paths(lines: Iterable[str]) -> Iterator[str]:
     seen: set[str] = set()
     while waiting:
         line = waiting.pop()
-        path = _local_path(line)
-        if path is None or path in seen or _option(line)[0] in {"-e", "--editable", "-f", "--find-links"}:
+        path = local_path(line)
+        if path is None or path in seen or option_of(line)[0] in {"-e", "--editable", "-f", "--find-links"}:
             continue
         seen.add(path)
         yield path
-        if _option(line)[0] in _FILE_OPTIONS:
+        if option_of(line)[0] in _FILE_OPTIONS:
             waiting += _nested(Path(path))
 
 
@@ -280,9 +280,9 @@ def _nested(file: Path) -> Iterator[str]:
         ) from failed
     for line in text.splitlines():
         stripped = re.sub(r"(^|\s)#.*", "", line).strip()
-        path = _local_path(stripped) if stripped else None
+        path = local_path(stripped) if stripped else None
         if path is not None:
-            option = _option(stripped)[0]
+            option = option_of(stripped)[0]
             yield f"{option} {file.parent / path}" if option else str(file.parent / path)
 
 

@@ -31,7 +31,7 @@ _MISLEADING = {
     "PYTHONHOME",
     "PYTHONPATH",
 }
-_NO_PYTHON = re.compile(
+NO_PYTHON = re.compile(
     r"No interpreter found for|Failed to download `\S*(?:cpython|python-build-standalone)|Invalid version request|No download found"
 )
 # what uv prints -> (what happened, what to do); the first that fits
@@ -42,7 +42,7 @@ _CAUSES: tuple[tuple[re.Pattern[str], str, str], ...] = (
         "free some space and submit again",
     ),
     (
-        _NO_PYTHON,
+        NO_PYTHON,
         "the environment asks for Python {python}, which is not on this machine and could not be downloaded",
         "write a Python version that is installed in the conda file, or install that one",
     ),
@@ -175,7 +175,7 @@ class Uv:
     def _explained(self, lines: list[str]) -> EnvironmentBuildError:
         message, hint = explain("\n".join(lines), self._wanted.python)
         details = tuple(lines[-_LAST_LINES:])
-        if _NO_PYTHON.search("\n".join(lines)):
+        if NO_PYTHON.search("\n".join(lines)):
             found = installed_pythons(_searching(self._environment))
             details = (*details, "", "interpreters found on this machine:", *(f"  {one}" for one in found or ["none"]))
         return EnvironmentBuildError(message, hint=hint, details=details)
