@@ -70,11 +70,18 @@ class BuildContext:
 
 @dataclass(frozen=True)
 class RegistryLogin:
-    """Who may pull from a container registry (runconfig's ``baseImageRegistry``). ``password`` is a secret."""
+    """Who may pull from a container registry (runconfig's ``baseImageRegistry``). ``password`` is a secret;
+    ``password_env`` names the variable that holds it where the file does not.
+    """
 
     address: str
     username: str | None = None
     password: str | None = field(default=None, repr=False)
+    password_env: str | None = None
+
+    def secret(self, environment: Mapping[str, str]) -> str | None:
+        """The password, looked up in ``environment`` (variables of the process) when only its name is known."""
+        return self.password or (environment.get(self.password_env) if self.password_env else None)
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from mlcli.domain.job import (
     EnvironmentSpec,
     LiteralInput,
     Output,
+    RegistryLogin,
     Resources,
 )
 from mlcli.spec.interpolate import literal_text
@@ -31,6 +32,7 @@ from mlcli.spec.interpolate import literal_text
 if TYPE_CHECKING:
     from mlcli.domain.job import Input
     from mlcli.ports.files import FileReader
+    from mlcli.spec.conda import CondaFile
     from mlcli.spec.generation import Kind
     from mlcli.spec.load import Document, Path_
 
@@ -219,12 +221,15 @@ def _environment(value: Any, source: _Source, path: Path_) -> EnvironmentSpec:
     interpreter = _text(entry.get("interpreter"))
     if interpreter not in {None, "current"}:
         interpreter = _interpreter(str(interpreter), source)
+    conda = _conda_file(entry.get("conda_file"), source, (*path, "conda_file"))
     return EnvironmentSpec(
         interpreter=interpreter,
         reference=_text(entry.get("id")),
         image=_text(entry.get("image")),
         build=_build(entry.get("build"), source, path),
-        conda=_conda(entry.get("conda_file"), source, path),
+        conda=conda.conda,
+        lock=_lock(entry.get("lock"), source, (*path, "lock")) or conda.lock,
+        registry=_registry(entry.get("registry")),
         name=_text(entry.get("name")),
         version=_text(entry.get("version")),
         environment_variables=source.texts(entry.get("environment_variables"), (*path, "environment_variables")),
@@ -250,21 +255,53 @@ def _build(value: Any, source: _Source, path: Path_) -> BuildContext | None:
     )
 
 
-def _conda(value: Any, source: _Source, path: Path_) -> Mapping[str, Any] | None:
-    if value is None:
-        return None
-    from mlcli.spec.conda import read_conda, with_absolute_paths
+def _conda_file(value: Any, source: _Source, path: Path_) -> CondaFile:
+    """A conda file by its path, as a map, or (a text of many lines) as it is."""
+    from mlcli.spec.conda import CondaFile, conda_text, read_conda, with_absolute_paths
 
+    if value is None:
+        return CondaFile()
     if isinstance(value, Mapping):
-        return with_absolute_paths(value, source.base)
-    at = (*path, "conda_file")
-    if _ADDRESS.match(str(value)):
-        raise _fault(source, at, "unreadable-file", "a conda file must be a local file", "save it beside the job file")
-    file = Path(source.absolute(str(value)))
+        return CondaFile(with_absolute_paths(value, source.base))
+    text = str(value)
+    if "\n" in text:
+        return conda_text(text, source.document.file, source.base)
+    file = _local_file(text, source, path, "a conda file")
     try:
-        return read_conda(file, _shown(source, str(value)), source.reader)
+        return read_conda(file, _shown(source, text), source.reader)
     except (OSError, UnicodeDecodeError, ValueError) as error:
-        raise _unreadable(source, at, file, error) from error
+        raise _unreadable(source, path, file, error) from error
+
+
+def _lock(value: Any, source: _Source, path: Path_) -> str | None:
+    """A lock file by its path, or (a text of many lines) as it is."""
+    from mlcli.spec.conda import is_lock
+
+    if value is None or "\n" in str(value):
+        return _text(value)
+    file = _local_file(str(value), source, path, "a lock file")
+    try:
+        text = source.reader.read_text(file)
+    except (OSError, UnicodeDecodeError, ValueError) as error:
+        raise _unreadable(source, path, file, error) from error
+    if not is_lock(text):
+        hint = "make one with: conda list --explicit --md5, conda-lock or pixi"
+        raise _fault(source, path, "wrong-type", f"'{file.name}' is not a lock file of conda packages", hint)
+    return text
+
+
+def _local_file(text: str, source: _Source, path: Path_, what: str) -> Path:
+    if _ADDRESS.match(text) and not text.startswith("file:"):
+        raise _fault(source, path, "unreadable-file", f"{what} must be a local file", "save it beside the job file")
+    return Path(source.absolute(text))
+
+
+def _registry(value: Any) -> RegistryLogin | None:
+    entry = _mapping(value)
+    if not entry.get("address"):
+        return None
+    keys = ("username", "password", "password_env")
+    return RegistryLogin(str(entry["address"]), **{key: _text(entry.get(key)) for key in keys})
 
 
 def _environment_file(value: str, source: _Source, path: Path_) -> EnvironmentSpec:
@@ -281,7 +318,7 @@ def _environment_file(value: str, source: _Source, path: Path_) -> EnvironmentSp
         raise _unreadable(source, path, file, error) from error
     document = load(text, _shown(source, value.removeprefix("file:")))
     inner = _Source(document, file.parent, source.reader)
-    if not {"image", "build", "docker", "conda_file", "interpreter"} & set(document.tree):
+    if not {"image", "build", "docker", "conda_file", "lock", "interpreter"} & set(document.tree):
         message = "this file is named as an environment, and has neither 'image' nor 'build' nor 'conda_file'"
         raise _fault(inner, (), "empty-environment", message, f"it is named in {source.document.place(path)}")
     named = document.with_tree({"name": "a registered one has it", **document.tree}, document.marks)

@@ -165,7 +165,7 @@ def _environment(context: Context, body: Body) -> Findings:
         yield from exists(context, path, environment, "file")
     if not isinstance(environment, dict):
         return
-    leads = {"image", "build", "docker", "conda_file", "interpreter", "id"}
+    leads = {"image", "build", "docker", "conda_file", "lock", "interpreter", "id"}
     if not leads & {key for key, value in environment.items() if value is not None}:
         message = "the environment says nothing of what the job runs in"
         hint = "give it 'image', 'build' or 'conda_file', or write 'environment: current'"
@@ -175,7 +175,7 @@ def _environment(context: Context, body: Body) -> Findings:
 
 
 def _conda_file(context: Context, conda: Any, path: Path_) -> Findings:
-    if not isinstance(conda, str):
+    if not isinstance(conda, str) or "\n" in conda:
         return
     target = local_path(conda, context.base)
     if target is not None and target == local_path(Path(context.document.file).name, context.base):

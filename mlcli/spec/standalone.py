@@ -37,6 +37,10 @@ def _environment(written: Any, spec: EnvironmentSpec) -> Any:
         made["build"] = {**made.get("build", {}), "path": spec.build.path}
     if spec.conda is not None:
         made["conda_file"] = dict(spec.conda)
+    if spec.lock is not None:
+        made["lock"] = spec.lock
+        if spec.conda is None:
+            made.pop("conda_file", None)
     return made
 
 

@@ -1,0 +1,108 @@
+"""The environment of an Azure ML v1 run configuration (``.runconfig``), in today's words. Pure."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from mlcli.domain.errors import UnsupportedError
+
+_OWN_KEYS = frozenset({"python", "docker", "spark", "environmentVariables", "databricks", "inferencingStackVersion"})
+_DEFAULT_INTERPRETER = "python"
+
+
+@dataclass(frozen=True)
+class RunconfigEnvironment:
+    """``environment``: a mapping as a job's ``environment`` is today; ``resources``: what its Docker section says that
+    belongs to a job's ``resources`` now (``shm_size``, ``docker_args``).
+    """
+
+    environment: Mapping[str, Any]
+    resources: Mapping[str, str] = field(default_factory=dict)
+
+
+def is_runconfig_environment(section: Any) -> bool:
+    """Whether it is an environment in a run configuration's words, rather than in those of a job file."""
+    if not isinstance(section, Mapping):
+        return False
+    docker = section.get("docker")
+    other = isinstance(docker, Mapping) and {"image", "build"} & set(docker)  # a job file of mid 2021
+    return bool(_OWN_KEYS & set(section)) and not other
+
+
+def runconfig_environment(section: Mapping[str, Any], *, use_docker: bool | None = None) -> RunconfigEnvironment:
+    """What the ``environment`` section of a run configuration asks for.
+
+    ``use_docker``: what the run configuration's own ``docker.useDocker`` says, which wins over ``docker.enabled``. Paths
+    stay as written: they start at the project's folder. Raises UnsupportedError for what is no such section.
+    """
+    python = _map(section, "python")
+    docker = _map(section, "docker")
+    in_docker = bool(docker.get("enabled")) if use_docker is None else use_docker
+    made: dict[str, Any] = {key: str(section[key]) for key in ("name", "version") if section.get(key) is not None}
+    if in_docker:
+        made |= _image(docker)
+    managed_by_user = bool(python.get("userManagedDependencies"))
+    conda = None if managed_by_user else python.get("condaDependencies") or python.get("condaDependenciesFile")
+    if conda is not None:
+        made["conda_file"] = conda
+    elif not {"image", "build"} & set(made):
+        made["interpreter"] = _interpreter(python if managed_by_user else {})
+    variables = _map(section, "environmentVariables")
+    if variables:
+        made["environment_variables"] = {str(name): str(value) for name, value in variables.items()}
+    return RunconfigEnvironment(made, _resources(docker) if in_docker else {})
+
+
+def _interpreter(python: Mapping[str, Any]) -> str:
+    """``python`` is v1's way to say: the one on PATH."""
+    path = str(python.get("interpreterPath") or _DEFAULT_INTERPRETER)
+    return "current" if path == _DEFAULT_INTERPRETER else path
+
+
+def _image(docker: Mapping[str, Any]) -> dict[str, Any]:
+    made: dict[str, Any] = {}
+    context = _map(docker, "buildContext")
+    if docker.get("baseDockerfile"):
+        made["build"] = {"dockerfile": str(docker["baseDockerfile"])}
+    elif context.get("location"):
+        made["build"] = {
+            "path": str(context["location"]),
+            "dockerfile_path": str(context.get("dockerfilePath") or "Dockerfile"),
+        }
+    elif docker.get("baseImage"):
+        made["image"] = str(docker["baseImage"])
+    else:
+        raise UnsupportedError(
+            "the run configuration wants Docker and names no image",
+            hint="give environment.docker.baseImage, or set environment.docker.enabled to false",
+        )
+    registry = _map(docker, "baseImageRegistry")
+    login = {key: str(registry[key]) for key in ("address", "username", "password") if registry.get(key)}
+    return {**made, "registry": login} if "address" in login else made
+
+
+def _resources(docker: Mapping[str, Any]) -> dict[str, str]:
+    arguments = docker.get("arguments") or []
+    if not isinstance(arguments, list):
+        raise _unusual("docker.arguments", "a list of arguments")
+    found = {"shm_size": docker.get("shmSize"), "docker_args": shlex.join(map(str, arguments))}
+    return {key: str(value) for key, value in found.items() if value}
+
+
+def _map(section: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    value = section.get(key)
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise _unusual(key, "a map")
+    return value
+
+
+def _unusual(key: str, wanted: str) -> UnsupportedError:
+    return UnsupportedError(
+        f"the run configuration's environment.{key} is not {wanted}",
+        hint="compare it with a file that `az ml folder attach` wrote",
+    )
