@@ -9,13 +9,18 @@ import subprocess
 
 from tests.engines import Unavailable, cache_folder, may_install
 
+# The Debian package of each program; where releases differ, the first that the release has.
 PACKAGE_OF = {
+    "docker": "docker-cli|docker.io",
     "dockerd": "docker.io",
     "containerd": "docker.io",
     "debootstrap": "debootstrap",
     "busybox": "busybox-static",
     "iptables": "iptables",
+    "nsenter": "util-linux",
     "ip": "iproute2",
+    "scp": "openssh-client",
+    "sftp": "openssh-client",
     "ssh": "openssh-client",
     "ssh-keygen": "openssh-client",
     "sshd": "openssh-server",
@@ -53,8 +58,7 @@ def _found(program: str) -> str | None:
 
 
 def _install(programs: list[str]) -> None:
-    packages = sorted({PACKAGE_OF[program] for program in programs})
-    words = f"{', '.join(programs)} (Debian: {' '.join(packages)}) not installed"
+    words = f"{', '.join(programs)} not installed"
     if not may_install():
         raise Unavailable(f"{words}; MLCLI_TEST_ENGINES=all installs them")
     root_is_needed(f"{words}: installing them")
@@ -62,9 +66,23 @@ def _install(programs: list[str]) -> None:
         raise Unavailable(f"{words}, and there is no apt-get")
     # A service that the package would start is left alone: tests start their own.
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1", "NEEDRESTART_MODE": "l"}
-    for argv in (["apt-get", "update", "-q"], ["apt-get", "install", "-yq", "--no-install-recommends", *packages]):
-        done = subprocess.run(
-            argv, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
-        )
-        if done.returncode:
-            raise Unavailable(f"{' '.join(argv)} failed: " + " | ".join(done.stdout.splitlines()[-5:]))
+    _apt(["apt-get", "update", "-q"], environment)
+    packages = sorted({_package_of(program) for program in programs})
+    _apt(["apt-get", "install", "-yq", "--no-install-recommends", *packages], environment)
+
+
+def _apt(argv: list[str], environment: dict[str, str]) -> None:
+    done = subprocess.run(
+        argv, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
+    if done.returncode:
+        raise Unavailable(f"{' '.join(argv)} failed: " + " | ".join(done.stdout.splitlines()[-5:]))
+
+
+def _package_of(program: str) -> str:
+    *newer, last = PACKAGE_OF[program].split("|")
+    return next((package for package in newer if _is_known(package)), last)
+
+
+def _is_known(package: str) -> bool:
+    return subprocess.run(["apt-cache", "show", package], capture_output=True, check=False).returncode == 0
