@@ -1,45 +1,41 @@
-"""``job update``: from ``--set``, ``--add`` and ``--remove`` to the changes of a run. Pure; every refusal is a UsageError."""
+"""``update``: from ``--set``, ``--add`` and ``--remove`` to what they make of a run or of an asset. Pure; every refusal is a
+UsageError.
+"""
 
 from __future__ import annotations
 
 import difflib
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from mlcli.domain.errors import UsageError
 from mlcli.domain.run import Run, RunChanges
 
-_TEXTS = ("display_name", "description")
-_MAPS = ("tags", "properties")
-_CHANGEABLE = (*_TEXTS, *_MAPS)
+Changed = tuple[dict[str, str], dict[str, dict[str, str]]]
+
+
+@dataclass(frozen=True)
+class Changeable:
+    """What may be changed of a ``noun``: single texts, and maps of texts."""
+
+    noun: str
+    texts: tuple[str, ...]
+    maps: tuple[str, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All of them."""
+        return (*self.texts, *self.maps)
+
+
+_JOB = Changeable("job", ("display_name", "description"), ("tags", "properties"))
 
 
 def changes(run: Run, sets: Iterable[str] = (), removes: Iterable[str] = ()) -> RunChanges:
     """What the assignments and removals make of the run; those that come later win."""
-    maps: dict[str, dict[str, str]] = {}
-    texts: dict[str, str] = {}
-    for assignment in sets:
-        path, equals, value = assignment.partition("=")
-        if not equals:
-            raise UsageError(
-                f"--set {assignment}: no '=' in it", hint="write --set tags.stage=final or --set display_name='My job'"
-            )
-        field, key = _field(path, "--set")
-        if field in _TEXTS:
-            texts[field] = value
-        elif key:
-            _map(maps, run, field)[key] = value
-        else:
-            maps[field] = _parsed_map(field, value)
-    for path in removes:
-        field, key = _field(path, "--remove")
-        if field in _TEXTS:
-            texts[field] = ""
-        elif key:
-            _remove(_map(maps, run, field), field, key)
-        else:
-            maps[field] = {}
+    texts, maps = edited(_JOB, run, sets, removes)
     return RunChanges(
         display_name=texts.get("display_name"),
         description=texts.get("description"),
@@ -48,27 +44,56 @@ def changes(run: Run, sets: Iterable[str] = (), removes: Iterable[str] = ()) -> 
     )
 
 
-def _field(path: str, flag: str) -> tuple[str, str]:
+def edited(what: Changeable, current: object, sets: Iterable[str], removes: Iterable[str]) -> Changed:
+    """The texts and the maps that change, each map whole; ``current`` has them as attributes."""
+    maps: dict[str, dict[str, str]] = {}
+    texts: dict[str, str] = {}
+    for assignment in sets:
+        path, equals, value = assignment.partition("=")
+        if not equals:
+            raise UsageError(
+                f"--set {assignment}: no '=' in it", hint="write --set tags.stage=final or --set description='My words'"
+            )
+        field, key = _field(what, path, "--set")
+        if field in what.texts:
+            texts[field] = value
+        elif key:
+            _map(maps, current, field)[key] = value
+        else:
+            maps[field] = _parsed_map(field, value)
+    for path in removes:
+        field, key = _field(what, path, "--remove")
+        if field in what.texts:
+            texts[field] = ""
+        elif key:
+            _remove(what, _map(maps, current, field), field, key)
+        else:
+            maps[field] = {}
+    return texts, maps
+
+
+def _field(what: Changeable, path: str, flag: str) -> tuple[str, str]:
     field, _, key = path.strip().partition(".")
-    if field in _MAPS or (field in _TEXTS and not key):
+    if field in what.maps or (field in what.texts and not key):
         return field, key
-    near = difflib.get_close_matches(field, _CHANGEABLE, n=1)
+    near = difflib.get_close_matches(field, what.names, n=1)
     hint = f"did you mean {near[0]!r}? " if near else ""
     raise UsageError(
-        f"{flag} {path}: this cannot be changed once the job is created",
-        hint=f"{hint}what can be: {', '.join((*_TEXTS, *(f'{name}.KEY' for name in _MAPS)))}",
+        f"{flag} {path}: this cannot be changed once the {what.noun} is created",
+        hint=f"{hint}what can be: {', '.join((*what.texts, *(f'{name}.KEY' for name in what.maps)))}",
     )
 
 
-def _map(maps: dict[str, dict[str, str]], run: Run, field: str) -> dict[str, str]:
-    return maps.setdefault(field, dict(getattr(run, field)))
+def _map(maps: dict[str, dict[str, str]], current: object, field: str) -> dict[str, str]:
+    return maps.setdefault(field, dict(getattr(current, field)))
 
 
-def _remove(entries: dict[str, str], field: str, key: str) -> None:
+def _remove(what: Changeable, entries: dict[str, str], field: str, key: str) -> None:
     if key not in entries:
         near = difflib.get_close_matches(key, entries, n=1)
         raise UsageError(
-            f"--remove {field}.{key}: the job has no such entry", hint=f"did you mean {near[0]!r}?" if near else None
+            f"--remove {field}.{key}: the {what.noun} has no such entry",
+            hint=f"did you mean {near[0]!r}?" if near else None,
         )
     del entries[key]
 

@@ -87,20 +87,24 @@ def _prepare(
 ) -> Prepared:
     builder = services.environment_builder_named(plan.environment.builder)
     activation = builder.build(plan.environment, keeper.watching(log))
-    services.runs.write_document(plan.run, layout.ENVIRONMENT_DOCUMENT, _environment_record(plan, activation))
+    services.runs.write_document(
+        plan.run,
+        layout.ENVIRONMENT_DOCUMENT,
+        environment_record(plan.environment, activation, container=plan.container is not None),
+    )
     for entry in plan.inputs:
         keeper.check()
         _place_input(services, entry, keeper.watching(log))
     return Prepared(plan, activation, snapshot)
 
 
-def _environment_record(plan: Plan, activation: Activation) -> dict[str, Any]:
-    """What the run ran in, pinned: enough to run another job in exactly that (``--environment-of``)."""
+def environment_record(plan: EnvironmentPlan, activation: Activation, *, container: bool) -> dict[str, Any]:
+    """What a run ran in, pinned: enough to run another job in exactly that (``--environment-of``)."""
     return {
-        "builder": plan.environment.builder,
-        "fingerprint": plan.environment.fingerprint,
-        "description": plan.environment.description,
-        "container": plan.container is not None,
+        "builder": plan.builder,
+        "fingerprint": plan.fingerprint,
+        "description": plan.description,
+        "container": container,
         "image": activation.image,
         "digest": activation.digest,
         "python": activation.python,
