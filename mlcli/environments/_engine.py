@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from docker import DockerClient
 
 Log = Callable[[str], None]
+_DOCKER_HUB = "docker.io"
 _TELL_EVERY_S = 5.0
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+_OF_CONTAINERS = re.compile(r" ---> (?:Running in )?[0-9a-f]{12}$|Removing intermediate container [0-9a-f]{12}$")
 _MOVING = {"Downloading", "Pushing"}
 _NOISE = {
     "Waiting",
@@ -113,7 +116,11 @@ def pull(client: DockerClient, name: str, login: RegistryLogin | None, log: Log)
 
     log(f"pulling the image {name}")
     repository, tag = _parted(name)
-    credentials = {"username": login.username, "password": login.password} if login and login.username else None
+    credentials = (
+        {"username": login.username, "password": login.password}
+        if login and login.username and _is_at(repository, login.address)
+        else None
+    )
     with streaming(f"the image {name!r} could not be pulled"):
         try:
             for line in lines(client.api.pull(repository, tag, stream=True, decode=True, auth_config=credentials)):
@@ -128,6 +135,18 @@ def pull(client: DockerClient, name: str, login: RegistryLogin | None, log: Log)
             f"the image {name!r} could not be pulled: the engine stopped in the middle", hint="submit again"
         )
     return image
+
+
+def registry_digest(client: DockerClient, name: str) -> str | None:
+    """``sha256:...`` of an image in its registry, without pulling it; None when the registry does not tell."""
+    from docker.errors import APIError
+
+    api: Any = client.api
+    with docker_engine.errors("the Docker Engine"):
+        try:
+            return str(api.inspect_distribution(name)["Descriptor"]["digest"])
+        except (APIError, KeyError):
+            return None
 
 
 def remove(client: DockerClient, names: Sequence[str]) -> int | None:
@@ -187,11 +206,10 @@ def lines(items: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     text = ""
     for item in items:
         if "error" in item:
-            if text.strip():
-                yield masked(text.rstrip())
+            yield from filter(None, [_shown(text)])
             raise RefusedError(" ".join(masked(str(item["error"])).split()))
         *whole, text = (text + item.get("stream", "")).split("\n")
-        yield from (masked(line.rstrip().rpartition("\r")[2]) for line in whole if line.strip())
+        yield from filter(None, map(_shown, whole))
         status, layer = item.get("status", ""), item.get("id")
         if status in _MOVING:
             detail = item.get("progressDetail") or {}
@@ -202,8 +220,13 @@ def lines(items: Iterable[Mapping[str, Any]]) -> Iterator[str]:
                 yield f"{status.lower()}: {done:.0f} of {max(done, total):.0f} MB"
         elif status and status not in _NOISE:
             yield masked(f"{layer}: {status}" if layer else status)
-    if text.strip():
-        yield masked(text.rstrip())
+    yield from filter(None, [_shown(text)])
+
+
+def _shown(line: str) -> str:
+    """Without colours, overwritten progress, secrets, and what the builder says of its own containers."""
+    plain = masked(_COLOUR.sub("", line).rstrip().rpartition("\r")[2])
+    return "" if _OF_CONTAINERS.match(plain) else plain
 
 
 def advice(words: str, otherwise: str) -> str:
@@ -213,11 +236,9 @@ def advice(words: str, otherwise: str) -> str:
 
 def full_name(image: str, login: RegistryLogin | None) -> str:
     """The image's name with its registry, which runconfig gives apart, beside the credentials."""
-    if login is None:
+    if login is None or not login.address or _registry(image) != _DOCKER_HUB or _is_at(image, login.address):
         return image
-    address = re.sub(r"^https?://", "", login.address).strip("/")
-    known = not address or address.endswith("docker.io") or image.startswith(f"{address}/")
-    return image if known else f"{address}/{image}"
+    return f"{_host(login.address)}/{image}"
 
 
 def repository_of(name: str) -> str:
@@ -233,6 +254,21 @@ def _parted(name: str) -> tuple[str, str]:
         return re.sub(r":[^:/]*$", "", repository), digest
     repository, colon, tag = name.rpartition(":")
     return (repository, tag) if colon and "/" not in tag else (name, "latest")
+
+
+def _is_at(image: str, address: str) -> bool:
+    """Whether a registry's credentials are for this image: they are never sent to another one."""
+    host = _host(address).partition("/")[0]
+    return _registry(image) == (_DOCKER_HUB if host.endswith(_DOCKER_HUB) else host)
+
+
+def _registry(image: str) -> str:
+    first, slash, _ = image.partition("/")
+    return first if slash and re.search(r"[.:]|^localhost$", first) else _DOCKER_HUB
+
+
+def _host(address: str) -> str:
+    return re.sub(r"^https?://", "", address).removesuffix("/v1/").removesuffix("/v2/").strip("/")
 
 
 def _no_such_name(name: str) -> UnsupportedError:
