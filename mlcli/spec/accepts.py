@@ -47,7 +47,7 @@ def _accepts(schema: Any, value: Any) -> bool:
 
 
 def _type(names: Any, value: Any, _schema: _Schema) -> bool:
-    return any(_TYPES[name](value) for name in ([names] if isinstance(names, str) else names))
+    return _TYPES[names](value) if isinstance(names, str) else any(_TYPES[name](value) for name in names)
 
 
 def _is_number(value: Any) -> bool:

@@ -25,12 +25,13 @@ _NULL = frozenset({"", "~", "null", "Null", "NULL"})
 _BOOLEAN = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 _INTEGER = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+_UNFIT = re.compile("[\0\ud800-\udfff]")
 _STANDARD = "tag:yaml.org,2002:"
 _SCALAR_TAGS = frozenset({"str", "int", "float", "bool", "null", "timestamp"})
 _MERGE = "<<"
 
 
-@dataclass
+@dataclass(slots=True)
 class Mark:
     """Where one value stands. ``written`` is a plain scalar's own text; ``origin`` replaces the file's name for a value
     that came from elsewhere (``--set``).
@@ -56,7 +57,7 @@ class Fault:
     path: Path_ = ()
 
 
-@dataclass
+@dataclass(slots=True)
 class Node:
     """A composed value with its mark, and how many values it holds when every alias is spelled out."""
 
@@ -262,7 +263,7 @@ def _integer(text: str) -> Any:
 
 def _unfit(text: str) -> bool:
     """Whether no command, path or variable can hold the text."""
-    return any(character == "\0" or "\ud800" <= character <= "\udfff" for character in text)
+    return _UNFIT.search(text) is not None
 
 
 def _put(node: Node, pair: _Pair) -> None:
