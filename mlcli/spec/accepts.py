@@ -120,6 +120,7 @@ CHECKS: Mapping[str, _Check] = {
     "enum": _enum,
     "pattern": _pattern,
     "multipleOf": _multiple_of,
+    "minimum": lambda least, value, _: not _is_number(value) or value >= least,
     "properties": _properties,
     "additionalProperties": _additional,
     "required": lambda names, value, _: not isinstance(value, dict) or all(name in value for name in names),

@@ -44,6 +44,7 @@ SCHEMAS: list[Any] = [
     {"type": "integer"},
     {"type": ["string", "null"]},
     {"type": "number", "multipleOf": 2},
+    {"type": ["integer", "string"], "minimum": 1},
     {"enum": ["a"]},
     {"pattern": "^a"},
     {"items": {"type": "string"}, "minItems": 1},
