@@ -7,6 +7,7 @@ argparse) stay out. Run by the command line that ``invocation`` gives; each verb
 ``start``    start what ``launch.json`` says, once; answers when the agent proper has taken over
 ``observe``  what is to be seen of the run: exited, running, starting, gone, absent, no_answer
 ``cancel``   ask for the end: TERM to every process of the run, KILL after its grace period
+``run``      as ``start``, in the foreground: the main process of a container, which ends with the command's exit code
 ``list``     the files of a folder below the run folder, with their sizes
 
 Files of a run folder that are its own:
@@ -47,6 +48,7 @@ LEFTOVER_POLL_S = 0.02
 LINGER_S = 2.0
 KILL_PATIENCE_S = 5.0
 CLAIM_PATIENCE_S = 10.0
+NOT_STARTED = 125
 LINUX = sys.platform.startswith("linux")
 
 
@@ -488,6 +490,7 @@ def _carry(folder: str, lock: int, answer: int) -> None:
     except (OSError, ValueError, KeyError) as failed:
         _remove(os.path.join(folder, RESERVED))
         os.write(answer, _sentence(failed).encode())
+        os.close(answer)
         return  # the child sees the end of its pipe, and goes
     started_at = time.time()
     os.close(answer)
@@ -498,10 +501,15 @@ def _carry(folder: str, lock: int, answer: int) -> None:
         _finish(folder, reserved, _exit_record("not_started", None, started_at, why))
         return
     run = _Run(command, launch["cookie"], held=True)
+    killed_before = _out_of_memory_kills()
     cause, status = _watch(run, wake, launch["timeout_s"], launch["grace_s"])
     record = _exit_record(cause, status, started_at, "")
     left, stubborn = ([], []) if cause == "exit" and not run.linger() else run.end(launch["grace_s"])
-    _finish(folder, reserved, dict(record, message=_message(folder, cause, status, left, stubborn)))
+    out_of_memory = status != 0 and _out_of_memory_kills() > killed_before
+    message = _message(folder, cause, status, left, stubborn)
+    if cause == "exit" and out_of_memory:
+        message = "; ".join(filter(None, [f"killed: out of memory{_memory_limit()}", message]))
+    _finish(folder, reserved, dict(record, message=message))
     if hasattr(os, "waitid"):  # else _status has reaped it already
         os.waitpid(child.pid, 0)
 
@@ -719,8 +727,58 @@ def _message(folder: str, cause: str, status: int, left: list[int], stubborn: li
     return "; ".join(parts)
 
 
+def _out_of_memory_kills() -> int:
+    """How many processes the kernel has killed in this container for want of memory; 0 where it does not say."""
+    for path in ("/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control"):
+        try:
+            lines = (_read(path) or b"").splitlines()
+        except OSError:
+            continue
+        for line in lines:
+            name, _, count = line.partition(b" ")
+            if name == b"oom_kill":
+                return int(count)
+    return 0
+
+
+def _memory_limit() -> str:
+    """`` (limit 64m)`` of this container, or nothing."""
+    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        try:
+            text = (_read(path) or b"").strip()
+        except OSError:
+            continue
+        if text.isdigit() and int(text) < 1 << 60:
+            return f" (limit {int(text) >> 20}m)"
+    return ""
+
+
 def _pids(pids: list[int]) -> str:
     return "pid " + ", ".join(str(pid) for pid in pids[:10]) + (", ..." if len(pids) > 10 else "")
+
+
+# run
+
+
+def run(folder: str) -> int:
+    """Be the agent proper of the run in ``folder``, here and now; the exit code to end with.
+
+    Whoever starts a container does that once, so nothing is locked. A container that is started again does nothing more.
+    """
+    if os.path.exists(os.path.join(folder, CANCEL)):
+        _write_record(folder, EXIT, canceled_before_start())
+    if _begun(folder) is None:
+        null = os.open(os.devnull, os.O_RDWR)
+        os.dup2(null, 0)
+        reader, writer = os.pipe()
+        _carry(folder, null, writer)
+        with os.fdopen(reader, "rb") as answer:
+            sys.stderr.write(answer.read().decode("utf-8", "replace"))
+            sys.stderr.flush()
+    ended = _record(folder, EXIT)
+    if ended is None:
+        return NOT_STARTED
+    return NOT_STARTED if ended["code"] is None else int(ended["code"])
 
 
 # observe, cancel, list
@@ -788,7 +846,7 @@ def cancel(folder: str) -> dict[str, Any]:
         os.makedirs(folder, 0o700, exist_ok=True)
         agent = _record(folder, AGENT) or _cancel_before_start(folder)
         if agent is not None and not os.path.exists(os.path.join(folder, EXIT)):
-            _mark_cancelled(folder)
+            mark_cancelled(folder)
             if not _send(agent, signal.SIGTERM):
                 _end_lost(agent)
     except (OSError, ValueError, KeyError) as failed:
@@ -802,15 +860,21 @@ def _cancel_before_start(folder: str) -> dict[str, Any] | None:
     try:
         agent = _record(folder, AGENT)
         if agent is None and not os.path.exists(os.path.join(folder, EXIT)):
-            record = {"cause": "canceled", "code": None, "signal": None, "started_at": None, "ended_at": time.time()}
-            _write_record(folder, EXIT, dict(record, message="cancelled before it started"))
+            _write_record(folder, EXIT, canceled_before_start())
             _remove(os.path.join(folder, LAUNCH))
         return agent
     finally:
         os.close(lock)
 
 
-def _mark_cancelled(folder: str) -> None:
+def canceled_before_start() -> dict[str, Any]:
+    """The exit record of a run that will never start."""
+    record = {"cause": "canceled", "code": None, "signal": None, "started_at": None, "ended_at": time.time()}
+    return dict(record, message="cancelled before it started")
+
+
+def mark_cancelled(folder: str) -> None:
+    """Note that somebody asked for the end."""
     try:  # noqa: SIM105
         os.close(os.open(os.path.join(folder, CANCEL), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
     except OSError:
@@ -863,6 +927,8 @@ def _walk(root: str, folder: str, prefix: str, above: tuple[str, ...], files: di
 def main() -> None:
     """``VERB FOLDER...``: one line of JSON per run folder; exits with 1 when an answer tells an error."""
     verb, *arguments = sys.argv[1:]
+    if verb == "run":
+        os._exit(run(os.path.abspath(arguments[0])))
     if verb == "list":
         answers = [list_files(os.path.abspath(arguments[0]), arguments[1])]
     else:

@@ -23,6 +23,14 @@ TIMEOUT_S = 60.0
 _DEFAULT_SOCKET = "/var/run/docker.sock"
 
 
+class EngineRefusedError(TransportError):
+    """The engine has answered, and will not. ``status``: the answer's HTTP status (404: no such thing, 409: in its way)."""
+
+    def __init__(self, message: str, *, status: int) -> None:
+        super().__init__(message, transient=status >= 500)
+        self.status = status
+
+
 def base_url() -> str | None:
     """Where the engine is, without asking it; None when there is no sign of one. Imports nothing."""
     given = os.environ.get("DOCKER_HOST")
@@ -34,6 +42,13 @@ def base_url() -> str | None:
 def is_local(url: str) -> bool:
     """Whether the engine is on this machine, so that it can mount this machine's folders."""
     return url.startswith(("unix://", "npipe://", "http+unix://"))
+
+
+def container_name(run: str, run_folder: str) -> str:
+    """The name of a run's container: one a run folder, so that a job cannot be started twice."""
+    import hashlib
+
+    return f"mlcli-{run}-{hashlib.sha256(run_folder.encode()).hexdigest()[:8]}"
 
 
 def connect(url: str | None = None) -> DockerClient:
@@ -78,7 +93,7 @@ def errors(what: str) -> Iterator[None]:
     try:
         yield
     except APIError as refused:
-        raise TransportError(f"{what}: {explanation(refused)}", transient=refused.is_server_error()) from refused
+        raise EngineRefusedError(f"{what}: {explanation(refused)}", status=refused.status_code or 500) from refused
     except (DockerException, RequestException, HTTPError, OSError) as failed:
         raise TransportError(
             f"{what} does not answer: {_reason(failed)}",

@@ -1,0 +1,107 @@
+"""One Docker Engine, asked for containers by name. Every method raises as :func:`mlcli.docker_engine.errors` does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from mlcli import docker_engine
+from mlcli.docker_engine import EngineRefusedError, errors
+
+if TYPE_CHECKING:
+    from docker.api import APIClient
+
+NOT_FOUND, CONFLICT = 404, 409
+_GONE = frozenset({NOT_FOUND, CONFLICT})  # a conflict: it is being removed already
+
+
+class Engine:
+    """``url`` as in DOCKER_HOST. Nothing is connected before it is used."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it can mount this machine's folders."""
+        return docker_engine.is_local(self.url)
+
+    @property
+    def _api(self) -> APIClient:
+        return docker_engine.connect(self.url or None).api
+
+    def is_rootless(self) -> bool:
+        """Whether its root is the person who runs it."""
+        with errors("the Docker Engine"):
+            options: list[str] = self._api.info().get("SecurityOptions") or []
+        return any("rootless" in option for option in options)
+
+    def create(self, name: str, body: Mapping[str, Any], platform: str | None) -> bool:
+        """Create a container; False when one of that name is there."""
+        try:
+            with errors("the container could not be created"):
+                self._api.create_container_from_config(body, name, platform)  # type: ignore[no-untyped-call]
+        except EngineRefusedError as refused:
+            if refused.status != CONFLICT:
+                raise
+            return False
+        return True
+
+    def start(self, name: str) -> None:
+        """Start it; nothing happens when it runs."""
+        with errors("the container could not be started"):
+            self._api.start(name)
+
+    def inspect(self, name: str) -> Mapping[str, Any] | None:
+        """Everything that the engine knows of it; None when there is no such container."""
+        found: Mapping[str, Any] | None = self._found(lambda: self._api.inspect_container(name))
+        return found
+
+    def list(self, label: str) -> Sequence[Mapping[str, Any]]:
+        """Every container with that label, whatever its state: ``Names``, ``State``, ``Labels``, ``Created``, ..."""
+        with errors("the Docker Engine"):
+            found: list[Mapping[str, Any]] = self._api.containers(all=True, filters={"label": [label]})
+        return found
+
+    def execute(self, name: str, argv: Sequence[str]) -> tuple[int, bytes] | None:
+        """Run a short command in a running container: exit code and standard output. None when it cannot be run."""
+
+        def run() -> tuple[int, bytes]:
+            execution = self._api.exec_create(name, list(argv), stderr=False)["Id"]
+            output: bytes = self._api.exec_start(execution)
+            return int(self._api.exec_inspect(execution)["ExitCode"] or 0), output
+
+        done: tuple[int, bytes] | None = self._found(run)
+        return done
+
+    def unpause(self, name: str) -> None:
+        """Let a paused container go on."""
+        self._found(lambda: self._api.unpause(name))
+
+    def kill(self, name: str, signal: str) -> None:
+        """Send a signal to its main process; nothing happens when it does not run."""
+        self._found(lambda: self._api.kill(name, signal))
+
+    def remove(self, name: str) -> None:
+        """Remove it, running or not; nothing happens when it is not there."""
+        self._found(lambda: self._api.remove_container(name, v=True, force=True))
+
+    def last_words(self, name: str) -> str:
+        """The last line that its main process has printed; nothing when the engine keeps no logs."""
+        try:
+            with errors("the container's log"):
+                said: bytes = self._api.logs(name, tail=5)
+        except EngineRefusedError:
+            return ""
+        lines = said.decode("utf-8", "replace").strip().splitlines()
+        return lines[-1][:300] if lines else ""
+
+    def _found(self, ask: Callable[[], Any]) -> Any:
+        """The answer; None when the engine says that there is no such container, or none in the right state."""
+        try:
+            with errors("the Docker Engine"):
+                return ask()
+        except EngineRefusedError as refused:
+            if refused.status not in _GONE:
+                raise
+            return None
