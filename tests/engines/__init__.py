@@ -56,7 +56,11 @@ def engine_or_skip(name: str) -> Iterator[None]:
 
 
 def cache_folder() -> Path:
+    """:func:`cache_path`, made."""
+    cache_path().mkdir(parents=True, exist_ok=True)
+    return cache_path()
+
+
+def cache_path() -> Path:
     """Where engines and images are kept between sessions."""
-    folder = Path(os.environ.get("MLCLI_TEST_ENGINES_CACHE") or "~/.cache/mlcli-test-engines").expanduser()
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    return Path(os.environ.get("MLCLI_TEST_ENGINES_CACHE") or "~/.cache/mlcli-test-engines").expanduser().absolute()

@@ -19,7 +19,6 @@ import fcntl
 import hashlib
 import json
 import os
-import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -32,11 +31,11 @@ import pytest
 from mlcli import docker_engine as product
 from mlcli.agent import identity, is_alive
 from mlcli.domain.errors import MlcliError
-from tests.engines import cache_folder, engine_or_skip, images
+from tests.engines import cache_folder, cache_path, engine_or_skip, images
 from tests.engines.disposable import PREFIX, clean, disposable_folder
 from tests.engines.dockerd import Dockerd
 from tests.engines.network import Network, lonely_namespace, make_bridge, network, remove_link
-from tests.engines.packages import root_is_needed
+from tests.engines.packages import must, root_is_needed
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -193,7 +192,7 @@ def _own_engine(*, megabytes: int | None = None) -> Iterator[OwnDockerEngine]:
             daemon = Dockerd(folder, folder / "data", lonely_namespace(folder.name, "engine"))
             if megabytes is not None:
                 daemon.data.mkdir()
-                subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", daemon.data], check=True)
+                must(["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(daemon.data)])
             daemon.start()
         with _running(OwnDockerEngine(daemon)) as engine:
             yield engine
@@ -246,6 +245,8 @@ def start_shared_daemon() -> Dockerd:
 
 def release_shared_daemon() -> None:
     """At the end of a session: stop it, if no other session uses it."""
+    if not (cache_path() / "docker-users").is_dir():
+        return
     with _shared_lock() as users:
         before = list(users.iterdir())
         left = [user for user in before if user.name != os.environ[SESSION] and is_alive(json.loads(user.read_text()))]

@@ -8,7 +8,6 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import io
-import os
 import platform
 import shutil
 import subprocess
@@ -20,14 +19,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.engines import Unavailable, cache_folder
-from tests.engines.packages import needed
+from tests.engines.packages import must, needed, program
 
 if TYPE_CHECKING:
     from docker import DockerClient
 
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 BASE_PACKAGES = ("python3", "ca-certificates", "libgomp1")
-BUSYBOX = Path("/bin/busybox")
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -90,14 +88,14 @@ def tiny_image() -> Image:
     return Image(
         "tiny",
         f"2 {_busybox_digest()} {applets}",
-        lambda archive: _pack_program(archive, "bin/busybox", applets=applets),
+        lambda archive: _pack_busybox(archive, "bin/busybox", applets=applets),
         (f"ENV PATH={PATH}", 'CMD ["sh"]'),
     )
 
 
 def empty_image() -> Image:
     """Nothing but ``/bin/echo``: no shell."""
-    return Image("empty", f"2 {_busybox_digest()}", lambda archive: _pack_program(archive, "bin/echo"))
+    return Image("empty", f"2 {_busybox_digest()}", lambda archive: _pack_busybox(archive, "bin/echo"))
 
 
 @contextmanager
@@ -111,10 +109,10 @@ def _debootstrap(suite: str, archive: Path) -> None:
     root = archive.parent / f"{archive.stem}.root"
     shutil.rmtree(root, ignore_errors=True)
     try:
-        _run(["debootstrap", "--variant=minbase", f"--include={','.join(BASE_PACKAGES)}", suite, str(root), *_mirror()])
+        must(["debootstrap", "--variant=minbase", f"--include={','.join(BASE_PACKAGES)}", suite, str(root), *_mirror()])
         if CERTIFICATES.exists():
             shutil.copyfile(CERTIFICATES, root / CERTIFICATES.relative_to("/"))
-        _run(["tar", "-C", str(root), "--exclude=./var/cache/apt/archives/*.deb", "-cf", str(archive), "."])
+        must(["tar", "-C", str(root), "--exclude=./var/cache/apt/archives/*.deb", "-cf", str(archive), "."])
     finally:
         shutil.rmtree(root, ignore_errors=True)
 
@@ -130,18 +128,12 @@ def _mirror() -> list[str]:
     return done.stdout.split()[:1]
 
 
-def _run(argv: list[str]) -> None:
-    done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
-    if done.returncode:
-        raise Unavailable(f"{argv[0]} failed: " + " | ".join(done.stdout.splitlines()[-5:]))
-
-
-def _pack_program(archive: Path, program: str, *, applets: list[str] | None = None) -> None:
-    """``/tmp``, busybox at ``program``, and a link to it for each applet."""
+def _pack_busybox(archive: Path, place: str, *, applets: list[str] | None = None) -> None:
+    """``/tmp``, busybox at ``place``, and a link to it for each applet."""
     with tarfile.open(archive, "w") as tar:
         _add(tar, "bin", type=tarfile.DIRTYPE, mode=0o755)
         _add(tar, "tmp", type=tarfile.DIRTYPE, mode=0o1777)
-        _add(tar, program, BUSYBOX.read_bytes(), mode=0o755)
+        _add(tar, place, Path(program("busybox")).read_bytes(), mode=0o755)
         for applet in set(applets or []) - {"busybox"}:
             _add(tar, f"bin/{applet}", type=tarfile.SYMTYPE, linkname="busybox")
 
@@ -155,15 +147,11 @@ def _add(tar: tarfile.TarFile, name: str, content: bytes = b"", **header: Any) -
 
 
 def _busybox(*arguments: str) -> bytes:
-    needed("busybox")
-    return subprocess.run([BUSYBOX, *arguments], capture_output=True, check=True).stdout
+    return subprocess.run([program("busybox"), *arguments], capture_output=True, check=True).stdout
 
 
 def _busybox_digest() -> str:
-    needed("busybox")
-    content = BUSYBOX.read_bytes()
+    content = Path(program("busybox")).read_bytes()
     if b"/ld-linux" in content or b"/ld-musl" in content:
-        raise Unavailable(
-            f"{BUSYBOX} is not a static program: {os.fspath(BUSYBOX)} of the package busybox-static is needed"
-        )
+        raise Unavailable("busybox is not a static program here: the package busybox-static is needed")
     return hashlib.sha256(content).hexdigest()

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.engines import Unavailable
-from tests.engines.packages import program, root_is_needed
+from tests.engines.packages import must, program, root_is_needed
 
 
 @dataclass(frozen=True)
@@ -88,9 +88,7 @@ def remove_link(name: str) -> None:
 
 def ip(*arguments: str) -> None:
     """The ``ip`` command. Raises Unavailable with what it says."""
-    done = subprocess.run([program("ip"), *arguments], capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise Unavailable(f"ip {' '.join(arguments)}: {done.stderr.strip()}")
+    must([program("ip"), *arguments])
 
 
 def _uplink(switch: str) -> tuple[str, str]:

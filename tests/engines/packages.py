@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shlex
 import shutil
 import subprocess
 
@@ -53,6 +54,15 @@ def root_is_needed(what: str) -> None:
         raise Unavailable(f"{what} needs root")
 
 
+def must(argv: list[str], *, env: dict[str, str] | None = None) -> None:
+    """Run a command that an engine needs. Raises Unavailable with the end of what it printed."""
+    done = subprocess.run(
+        argv, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", check=False
+    )
+    if done.returncode:
+        raise Unavailable(f"{shlex.join(argv)} failed: " + " | ".join(done.stdout.splitlines()[-5:]))
+
+
 def _found(program: str) -> str | None:
     return shutil.which(program, path=SEARCH)
 
@@ -66,17 +76,9 @@ def _install(programs: list[str]) -> None:
         raise Unavailable(f"{words}, and there is no apt-get")
     # A service that the package would start is left alone: tests start their own.
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1", "NEEDRESTART_MODE": "l"}
-    _apt(["apt-get", "update", "-q"], environment)
+    must(["apt-get", "update", "-q"], env=environment)
     packages = sorted({_package_of(program) for program in programs})
-    _apt(["apt-get", "install", "-yq", "--no-install-recommends", *packages], environment)
-
-
-def _apt(argv: list[str], environment: dict[str, str]) -> None:
-    done = subprocess.run(
-        argv, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
-    )
-    if done.returncode:
-        raise Unavailable(f"{' '.join(argv)} failed: " + " | ".join(done.stdout.splitlines()[-5:]))
+    must(["apt-get", "install", "-yq", "--no-install-recommends", *packages], env=environment)
 
 
 def _package_of(program: str) -> str:

@@ -6,12 +6,12 @@ import os
 
 import pytest
 
-from tests.engines import cache_folder, mode
+from tests.engines import mode
 from tests.engines.disposable import sweep
 from tests.engines.docker import SESSION, release_shared_daemon
 
 MARKERS = {
-    "docker": {"docker_engine", "own_docker_engine", "tcp_docker_engine", "small_docker_engine", "docker_over_ssh"},
+    "docker": {"docker_engine", "own_docker_engine", "tcp_docker_engine", "small_docker_engine"},
     "ssh": {"ssh_host", "ssh_hosts", "docker_over_ssh"},
 }
 FIRST_START_S = 900
@@ -38,7 +38,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    if _is_controller(config) and cache_folder().is_dir():
+    if _is_controller(config):
         release_shared_daemon()
 
 

@@ -28,7 +28,7 @@ from tests.engines import Unavailable, engine_or_skip
 from tests.engines.disposable import disposable_folder, end, processes_in, processes_naming
 from tests.engines.docker import DockerEngine
 from tests.engines.network import Network, network
-from tests.engines.packages import needed, program
+from tests.engines.packages import must, needed, program
 
 READY_WITHIN_S = 20.0
 LOOPBACK = "127.0.0.1"
@@ -74,7 +74,8 @@ class SshHost:
         """Start its sshd, and wait until it greets. Raises Unavailable with the end of its log."""
         enter = [program("ip"), "netns", "exec", self.namespace] if self.namespace else []
         argv = [*enter, program("sshd"), "-D", "-f", str(self._configuration), "-E", str(self._log)]
-        pid = os.posix_spawn(argv[0], argv, os.environ, setsid=True)
+        silence = [(os.POSIX_SPAWN_OPEN, stream, os.devnull, os.O_RDWR, 0) for stream in range(3)]
+        pid = os.posix_spawn(argv[0], argv, os.environ, file_actions=silence, setsid=True)
         deadline = time.monotonic() + READY_WITHIN_S
         while not self._greets():
             gone, _ = os.waitpid(pid, os.WNOHANG)
@@ -241,8 +242,7 @@ def _make_keys(folder: Path) -> None:
     if os.geteuid() == 0:
         Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # sshd of root refuses to start without it
     for name in ("host_key", "user_key"):
-        argv = [program("ssh-keygen"), "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)]
-        subprocess.run(argv, check=True, capture_output=True)
+        must([program("ssh-keygen"), "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)])
 
 
 def _write_client_configuration(folder: Path, hosts: list[SshHost]) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from mlcli.agent import identity, is_alive
 from tests.engines import Unavailable, engine_or_skip
 from tests.engines.disposable import PREFIX, processes_naming, sweep
 from tests.engines.docker import DockerEngine, FarDockerEngine, OwnDockerEngine
+from tests.engines.packages import root_is_needed
 from tests.engines.sshd import DockerOverSsh, SshHost, SshHosts
 
 ROOT = Path(__file__).parents[2]
@@ -68,7 +71,7 @@ def test_an_engine_of_ones_own_is_killed_and_comes_back(own_docker_engine: OwnDo
     from requests.exceptions import ConnectionError as NoConnection
 
     engine = own_docker_engine
-    container = engine.client().containers.run(engine.tiny_image, ["sleep", "600"], detach=True)
+    container = engine.client().containers.run(engine.tiny_image, ["sleep", "600"], detach=True, init=True)
     engine.kill()
     with pytest.raises(NoConnection):
         engine.client().ping()
@@ -190,34 +193,58 @@ def test_a_killed_session_leaves_nothing_for_long(ssh_host: SshHost):
 
 @pytest.mark.slow
 def test_a_session_without_an_engine_starts_one_for_all_its_workers_and_ends_it(tmp_path: Path):
-    engine_or_skip_root()
-    (tmp_path / "test_it.py").write_text(
-        "import pytest\n"
-        "@pytest.mark.parametrize('number', range(4))\n"
-        "def test_it(docker_engine, number):\n"
-        "    print(docker_engine.base_url)\n"
-        "    output = docker_engine.client().containers.run(docker_engine.tiny_image, ['cat', '/proc/net/route'], remove=True)\n"
-        "    assert b'eth0' in output\n"
-    )
-    plugins = "-p tests.engines.docker -p tests.engines.plugin"
+    with engine_or_skip("Docker Engine"):
+        root_is_needed("starting a Docker Engine")
+    cache = tmp_path / "cache"
+    test = """
+        import pytest
+
+        @pytest.mark.parametrize("number", range(4))
+        def test_it(docker_engine, number):
+            print(docker_engine.base_url)
+            routes = docker_engine.client().containers.run(
+                docker_engine.tiny_image, ["cat", "/proc/net/route"], remove=True)
+            assert b"eth0" in routes
+        """
+    output = session(tmp_path, test, "-n2", MLCLI_TEST_DOCKER="own", MLCLI_TEST_ENGINES_CACHE=str(cache))
+    assert "4 passed" in output
+    assert len(set(re.findall("unix:///tmp/mlcli-test-docker-.*", output))) == 1
+    assert not processes_naming(cache)
+
+
+def test_containers_that_a_test_forgets_fail_it_and_are_removed(docker_engine: DockerEngine, tmp_path: Path):
+    test = """
+        def test_it(docker_engine, containers_gone, tmp_path):
+            labels = {"mlcli.run": "forgotten", "mlcli.run_folder": str(tmp_path)}
+            docker_engine.client().containers.create(
+                docker_engine.tiny_image, ["true"], labels=labels, name="mlcli-test-forgotten")
+        """
+    output = session(tmp_path, test, "-n0", f"--basetemp={tmp_path}/forgotten", DOCKER_HOST=docker_engine.base_url)
+    assert "assert ['mlcli-test-forgotten'] == []" in output
+    assert docker_engine.containers(below=tmp_path) == []
+
+
+def test_tests_are_marked_by_the_engines_that_they_use(tmp_path: Path):
+    test = "def test_quick(): pass\ndef test_engine(docker_engine): pass\ndef test_both(docker_over_ssh): pass"
+    assert "1 passed, 2 deselected" in session(tmp_path, test, "-n0", "-m", "not docker and not ssh")
+    assert "2 skipped, 1 deselected" in session(tmp_path, test, "-n0", "-m", "docker", MLCLI_TEST_ENGINES="none")
+    assert "1 skipped, 2 deselected" in session(tmp_path, test, "-n0", "-m", "ssh", MLCLI_TEST_ENGINES="none")
+
+
+def session(folder: Path, test: str, *options: str, **variables: str) -> str:
+    """A session of pytest of its own, with the engines' fixtures. Returns what it prints."""
+    file = folder / "test_it.py"
+    file.write_text(textwrap.dedent(test), "utf-8")
+    plugins = [word for name in ("docker", "sshd", "plugin") for word in ("-p", f"tests.engines.{name}")]
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", *plugins.split(), "-n2", "-rP", "--rootdir", tmp_path, tmp_path],
+        [sys.executable, "-m", "pytest", *plugins, *options, "-rAs", "-c", ROOT / "pyproject.toml", file],
         cwd=ROOT,
-        env={**os.environ, "MLCLI_TEST_DOCKER": "own", "MLCLI_TEST_ENGINES_CACHE": str(tmp_path / "cache")},
+        env={**os.environ, **variables},
         capture_output=True,
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stdout
-    assert "4 passed" in done.stdout
-    assert done.stdout.count("unix:///tmp/mlcli-test-docker-") == 4
-    assert not processes_naming(tmp_path / "cache")
-
-
-def engine_or_skip_root() -> None:
-    with engine_or_skip("Docker Engine"):
-        if os.geteuid() != 0:
-            raise Unavailable("starting a Docker Engine needs root")
+    return done.stdout + done.stderr
 
 
 @pytest.mark.parametrize(
