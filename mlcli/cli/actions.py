@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlcli.cli.failures import Failed, Interrupted
+from mlcli.domain.errors import MlcliError, UsageError
 from mlcli.domain.run import Run, RunFilter
 from mlcli.domain.state import State
 
@@ -110,6 +111,23 @@ def download(session: Session, name: str, target: Path, **parts: Any) -> None:
         session.console.notice(f"job {name} has nothing of that kind: nothing was written")
     record = {"name": name, "download_path": str(target / name), "written": [str(path) for path in written]}
     session.console.emit(record, view=views.downloaded)
+
+
+def ask(session: Session, question: str, *, yes: bool) -> None:
+    """Ask before something goes for good, unless ``yes``. Raises UsageError when nobody can answer, MlcliError at a no."""
+    if yes:
+        return
+    if not session.console.interactive:
+        raise UsageError("this deletes for good, and nobody is there to ask", hint="add --yes")
+    if not session.console.confirm(question):
+        raise MlcliError("nothing was deleted")
+
+
+def asked_container(*, docker: bool, no_docker: bool) -> bool | None:
+    """What ``--docker`` and ``--no-docker`` say; None when neither is given. Raises UsageError for both."""
+    if docker and no_docker:
+        raise UsageError("--docker and --no-docker were both given", hint="give one, or none to have it chosen")
+    return docker or (False if no_docker else None)
 
 
 def _progress(session: Session) -> Callable[[str, int], None]:

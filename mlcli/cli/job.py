@@ -23,7 +23,7 @@ from mlcli.cli.options import (
     flags,
 )
 from mlcli.cli.tree import NOUNS
-from mlcli.domain.errors import MlcliError, UsageError
+from mlcli.domain.errors import UsageError
 from mlcli.domain.run import RunFilter
 
 if TYPE_CHECKING:
@@ -86,7 +86,10 @@ def create(
 
     job = read(session, file, overrides=set_, name=name, check=not skip_validation, submitting=not dry_run)
     plan = make_plan(
-        session.services, job, in_container=_asked_container(docker, no_docker), keep_container=keep_container
+        session.services,
+        job,
+        in_container=actions.asked_container(docker=docker, no_docker=no_docker),
+        keep_container=keep_container,
     )
     if save_as is not None:
         save(job, file, plan.run, save_as)
@@ -107,12 +110,6 @@ def create(
         _stream_to_end(session, run, hand_on_code=propagate_exit_code)
     else:
         _show_created(session, run)
-
-
-def _asked_container(docker: bool, no_docker: bool) -> bool | None:
-    if docker and no_docker:
-        raise UsageError("--docker and --no-docker were both given", hint="give one, or none to have it chosen")
-    return docker or (False if no_docker else None)
 
 
 def _show_plan(session: Session, plan: Plan) -> None:
@@ -407,7 +404,7 @@ def delete(session: Session, *, name: JobNames, yes: Yes) -> None:
 
     for one in name:
         session.services.runs.get(one)
-    _ask(session, f"Delete {', '.join(name)} with logs and outputs?", yes=yes)
+    actions.ask(session, f"Delete {', '.join(name)} with logs and outputs?", yes=yes)
     freed = sum(manage.delete(session.services, one) for one in name)
     session.console.notice(f"deleted {', '.join(name)}: {size(freed)} freed")
 
@@ -446,15 +443,6 @@ def prune(
     pruned = remove(dry_run=True)
     if not dry_run:
         if pruned.runs:
-            _ask(session, f"Delete {len(pruned.runs)} jobs with logs and outputs?", yes=yes)
+            actions.ask(session, f"Delete {len(pruned.runs)} jobs with logs and outputs?", yes=yes)
         pruned = remove()
     session.console.emit({**asdict(pruned), "runs": list(pruned.runs), "dry_run": dry_run}, view=views.pruned)
-
-
-def _ask(session: Session, question: str, *, yes: bool) -> None:
-    if yes:
-        return
-    if not session.console.interactive:
-        raise UsageError("this deletes for good, and nobody is there to ask", hint="add --yes")
-    if not session.console.confirm(question):
-        raise MlcliError("nothing was deleted")

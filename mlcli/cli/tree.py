@@ -9,6 +9,7 @@ SUMMARY = "One job file, any compute: run az ml job YAML of every generation on 
 NOUNS: Mapping[str, str] = {
     "job": "Submit jobs, watch them, fetch what they made.",
     "run": "The same jobs under the older names of these commands.",
+    "environment": "What jobs run in: registered by name, built once, found for ever.",
     "workspace": "The place where runs and snapshots are kept.",
     "schema": "The JSON schemas of job files, for editors.",
     "version": "Show which mlcli this is.",

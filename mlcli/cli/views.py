@@ -27,7 +27,8 @@ _LIVE_STYLE = "cyan"
 Record = Mapping[str, Any]
 
 
-def _text(value: Any, style: str = "") -> Text:
+def text(value: Any, style: str = "") -> Text:
+    """A value as text that cannot drive the terminal; None is nothing."""
     from rich.text import Text
 
     return Text("" if value is None else printable(str(value)), style=style)
@@ -39,36 +40,42 @@ def _line(*parts: Text | str) -> Text:
     return Text.assemble(*parts)
 
 
-def _stack(*parts: RenderableType) -> RenderableType:
+def stack(*parts: RenderableType) -> RenderableType:
+    """One below the other."""
     from rich.console import Group
 
     return Group(*parts)
 
 
 def _status(record: Record) -> Text:
-    return _text(record["status"], _STYLES.get(record["status"], _LIVE_STYLE))
+    return text(record["status"], _STYLES.get(record["status"], _LIVE_STYLE))
 
 
-def _grid(rows: Iterable[tuple[str, Any]]) -> Table:
+def grid(rows: Iterable[tuple[str, Any]]) -> Table:
     """Names on the left, values on the right; rows without a value are left out."""
     from rich.table import Table
 
-    grid = Table.grid(padding=(0, 2))
-    grid.add_column(style="bold", no_wrap=True)
-    grid.add_column(overflow="fold")
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
     for name, value in rows:
         if value not in (None, "", {}, []):
-            grid.add_row(name, _text(value) if isinstance(value, (str, int, float)) else value)
-    return grid
+            table.add_row(name, text(value) if isinstance(value, (str, int, float)) else value)
+    return table
 
 
-def _pairs(entries: Mapping[str, Any]) -> str:
+def pairs(entries: Mapping[str, Any]) -> str:
+    """A line for each entry."""
     return "\n".join(f"{name} = {value}" for name, value in entries.items())
 
 
 def _ago(record: Record, now: float) -> str:
-    created = record["creation_context"]["created_at"]
-    return f"{span(max(0.0, now - datetime.fromisoformat(created).timestamp()))} ago"
+    return since(record["creation_context"]["created_at"], now)
+
+
+def since(moment: str, now: float) -> str:
+    """How long ago a moment (ISO 8601) was."""
+    return f"{span(max(0.0, now - datetime.fromisoformat(moment).timestamp()))} ago"
 
 
 def _duration(record: Record, now: float) -> str:
@@ -82,7 +89,7 @@ def _duration(record: Record, now: float) -> str:
 def jobs(records: Sequence[Record]) -> RenderableType:
     """A list of jobs, newest first."""
     if not records:
-        return _text("no jobs", "dim")
+        return text("no jobs", "dim")
     from rich.table import Table
 
     now = time.time()
@@ -92,10 +99,10 @@ def jobs(records: Sequence[Record]) -> RenderableType:
         table.add_column(heading, no_wrap=True)
     for record in records:
         table.add_row(
-            _text(record["name"], "dim" if record["archived"] else ""),
+            text(record["name"], "dim" if record["archived"] else ""),
             _status(record),
-            _text(record["experiment_name"]),
-            _text(record["compute"]),
+            text(record["experiment_name"]),
+            text(record["compute"]),
             _ago(record, now),
             _duration(record, now),
         )
@@ -106,7 +113,7 @@ def job(record: Record) -> RenderableType:
     """One job: what it is, what became of it, where its things are."""
     now = time.time()
     resolved = record["resolved"]
-    return _grid(
+    return grid(
         [
             ("Name", record["name"]),
             ("Status", _status(record)),
@@ -117,9 +124,9 @@ def job(record: Record) -> RenderableType:
             ("Compute", record["compute"]),
             ("Environment", resolved["environment"]),
             ("Command", resolved["command"]),
-            ("Inputs", _pairs(resolved["inputs"])),
-            ("Outputs", _pairs(resolved["outputs"])),
-            ("Tags", _pairs(record["tags"])),
+            ("Inputs", pairs(resolved["inputs"])),
+            ("Outputs", pairs(resolved["outputs"])),
+            ("Tags", pairs(record["tags"])),
             ("Created", _ago(record, now)),
             ("Took", _duration(record, now)),
             ("Exit code", record["exit_code"]),
@@ -131,23 +138,23 @@ def job(record: Record) -> RenderableType:
 def created(record: Record) -> RenderableType:
     """A job that is on its way, and what may be asked of it."""
     name = record["name"]
-    line = _line(_text(name, "bold"), "  ", _status(record))
+    line = _line(text(name, "bold"), "  ", _status(record))
     asks = [
         ("follow", f"mlcli job stream -n {name}"),
         ("look", f"mlcli job show -n {name}"),
         ("end", f"mlcli job cancel -n {name}"),
     ]
-    return _stack(line, _grid(asks))
+    return stack(line, grid(asks))
 
 
 def ended(record: Record) -> RenderableType:
     """A job whose log has just been followed to its end."""
     name = record["name"]
     took = _duration(record, time.time())
-    line = _line(_text(name, "bold"), "  ", _status(record), f"  {took}" if took else "")
+    line = _line(text(name, "bold"), "  ", _status(record), f"  {took}" if took else "")
     if record["status"] != "Completed":
         return line
-    return _stack(line, _grid([("fetch", f"mlcli job download -n {name} --outputs")]))
+    return stack(line, grid([("fetch", f"mlcli job download -n {name} --outputs")]))
 
 
 def plan(record: Record) -> RenderableType:
@@ -155,7 +162,7 @@ def plan(record: Record) -> RenderableType:
     code = record["code"]
     environment = record["environment"]
     built = " (built already)" if environment["cached"] and environment["fingerprint"] else ""
-    return _grid(
+    return grid(
         [
             ("Job", record["run"]),
             ("Experiment", record["experiment_name"]),
@@ -163,8 +170,8 @@ def plan(record: Record) -> RenderableType:
             ("Command", record["command"]),
             ("Environment", f"{environment['description']}{built}"),
             ("Code", f"{code['folder']} ({code['files']} files, {size(code['size'])})" if code else None),
-            ("Inputs", _pairs({entry["name"]: f"{entry['value']} ({entry['action']})" for entry in record["inputs"]})),
-            ("Outputs", _pairs({entry["name"]: entry["value"] for entry in record["outputs"]})),
+            ("Inputs", pairs({entry["name"]: f"{entry['value']} ({entry['action']})" for entry in record["inputs"]})),
+            ("Outputs", pairs({entry["name"]: entry["value"] for entry in record["outputs"]})),
             ("Time limit", span(record["timeout_s"]) if record["timeout_s"] else None),
             ("Notices", "\n".join(record["notices"])),
         ]
@@ -173,38 +180,38 @@ def plan(record: Record) -> RenderableType:
 
 def downloaded(record: Record) -> RenderableType:
     """What was fetched to where."""
-    return _grid([("Written", "\n".join(record["written"]))])
+    return grid([("Written", "\n".join(record["written"]))])
 
 
 def pruned(record: Record) -> RenderableType:
     """What a prune has removed, or would."""
     verb = "would go" if record["dry_run"] else "deleted"
     freed = None if record["dry_run"] else size(record["run_bytes"] + record["snapshot_bytes"])
-    return _grid([("Jobs", f"{len(record['runs'])} {verb}"), ("", "\n".join(record["runs"])), ("Freed", freed)])
+    return grid([("Jobs", f"{len(record['runs'])} {verb}"), ("", "\n".join(record["runs"])), ("Freed", freed)])
 
 
 def verdicts(found: Any) -> RenderableType:
     """A line for each file that was validated."""
     records = found if isinstance(found, list) else [found]
-    return _stack(*map(_verdict, records))
+    return stack(*map(_verdict, records))
 
 
 def _verdict(record: Record) -> Text:
     if not record["valid"]:
         return _line(
-            _text("✗ ", "red"),
-            _text(record["file"]),
+            text("✗ ", "red"),
+            text(record["file"]),
             f": {len(record['errors'])} errors, {len(record['warnings'])} warnings",
         )
     what = " ".join(filter(None, (record["type"], record["noun"])))
-    return _line(_text("✓ ", "green"), _text(record["file"]), f": a valid {what} ({record['generation']})")
+    return _line(text("✓ ", "green"), text(record["file"]), f": a valid {what} ({record['generation']})")
 
 
 def workspace(record: Record) -> RenderableType:
     """A workspace."""
-    return facts({**record, "settings": _pairs(record["settings"])})
+    return facts({**record, "settings": pairs(record["settings"])})
 
 
 def facts(record: Record) -> RenderableType:
     """Any record of plain values."""
-    return _grid((name.replace("_", " ").capitalize(), value) for name, value in record.items())
+    return grid((name.replace("_", " ").capitalize(), value) for name, value in record.items())

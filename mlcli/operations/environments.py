@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ from mlcli.domain.errors import MlcliError, NameTakenError, NotFoundError, Usage
 from mlcli.domain.job import BuildContext, EnvironmentSpec
 from mlcli.operations.records import iso_time
 from mlcli.ports.services import Services
-from mlcli.ports.stores import Asset
+from mlcli.ports.stores import Asset, AssetChanges
 
 if TYPE_CHECKING:
     from mlcli.spec.environments import WrittenEnvironment
@@ -197,6 +197,58 @@ def _content(folder: Path, ignore: Ignore | None) -> dict[str, tuple[int, bytes]
             data = os.fsencode(path.readlink()) if path.is_symlink() else path.read_bytes()
             found[str(path.relative_to(folder))] = (path.lstat().st_mode, hashlib.sha256(data).digest())
     return found
+
+
+def registered(services: Services, reference: Reference) -> Asset:
+    """The registered environment of that name. Raises NotFoundError."""
+    return services.assets.find(KIND, reference.name, version=reference.version, label=reference.label)
+
+
+def versions(services: Services, reference: Reference) -> Sequence[Asset]:
+    """What a reference is about where all versions may be meant: the one that it names, else every one."""
+    if reference.version or reference.label:
+        return [registered(services, reference)]
+    return services.assets.versions(KIND, reference.name)
+
+
+def archive(services: Services, reference: Reference, *, archived: bool) -> None:
+    """Hide or show a version, or every one."""
+    for one in versions(services, reference):
+        services.assets.edit(KIND, one.name, one.version, lambda _: AssetChanges(archived=archived))
+
+
+def checked_label(label: str) -> str:
+    """The same, when ``name@label`` can name it. Raises UsageError."""
+    if label == "latest" or _SHORT.fullmatch(f"name@{label}") is None:
+        hint = "the newest version is @latest by itself" if label == "latest" else "a label is one word"
+        raise UsageError(f"{label!r} cannot be put on a version", hint=hint)
+    return label
+
+
+def listing(
+    services: Services, name: str | None, *, include_archived: bool = False, archived_only: bool = False
+) -> list[dict[str, Any]]:
+    """A record for each name with its latest version, or for each version of ``name``. A name is archived when every one of
+    its versions is. Raises NotFoundError for a name that is not there.
+    """
+    if name is not None:
+        found = [record(one, services) for one in services.assets.versions(KIND, name)]
+    else:
+        found = [_name_record(services.assets.versions(KIND, each)) for each in services.assets.names(KIND)]
+    return [one for one in found if one["archived"] == archived_only or (include_archived and not archived_only)]
+
+
+def _name_record(existing: Sequence[Asset]) -> dict[str, Any]:
+    latest = next((one for one in existing if not one.archived), existing[0])
+    return {
+        "name": latest.name,
+        "latest_version": latest.version,
+        "versions": len(existing),
+        "description": latest.description,
+        "tags": dict(latest.tags),
+        "archived": all(one.archived for one in existing),
+        "creation_context": {"created_at": iso_time(latest.created_at)},
+    }
 
 
 def record(asset: Asset, services: Services) -> dict[str, Any]:

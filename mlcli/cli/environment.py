@@ -1,0 +1,555 @@
+"""``mlcli environment``: what jobs run in, registered under a name, built once, found for ever."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from mlcli.cli import actions
+from mlcli.cli.command import Noun, Session
+from mlcli.cli.options import Flag, Sets, Yes, count, flag, flags, name_of_job
+from mlcli.cli.tree import NOUNS
+from mlcli.domain.errors import NotFoundError, UsageError
+
+if TYPE_CHECKING:
+    from mlcli.domain.job import EnvironmentSpec
+    from mlcli.operations.environment_cache import Standing
+    from mlcli.operations.environments import Reference
+    from mlcli.ports.stores import Asset
+
+NOUN = Noun(
+    NOUNS["environment"],
+    ignored={
+        "datastore": flag("--datastore", metavar="NAME", help="Accepted and ignored: the workspace keeps the files.")
+    },
+)
+
+
+def _existing_file(text: str) -> str:
+    """Its absolute path. Raises UsageError."""
+    if not Path(text).is_file():
+        raise UsageError(f"there is no file {text}")
+    return str(Path(text).absolute())
+
+
+def _existing_folder(text: str) -> str:
+    """Its absolute path. Raises UsageError."""
+    if not Path(text).is_dir():
+        raise UsageError(f"there is no folder {text}")
+    return str(Path(text).absolute())
+
+
+def complete_environment(typed: str, workspace: str | None) -> list[str]:
+    """Names of registered environments that start so. Completion never fails."""
+    from mlcli.domain.errors import MlcliError
+    from mlcli.workspace import open_workspace
+
+    try:
+        return [name for name in open_workspace(workspace).assets.names("environment") if name.startswith(typed)]
+    except MlcliError:
+        return []
+
+
+_NAMED = Flag(
+    ("--name", "-n"),
+    "Name of the environment; NAME:VERSION and NAME@LABEL do too.",
+    "NAME",
+    named="environment",
+    parse=name_of_job,
+    complete=complete_environment,
+)
+Name = Annotated[str, _NAMED]
+Version = Annotated[str | None, flag("--version", "-v", metavar="VERSION", help="Its version (default: the latest).")]
+Label = Annotated[
+    str | None, flag("--label", "-l", metavar="LABEL", help="The version with this label, such as latest.")
+]
+Docker = Annotated[bool, flag("--docker", help="As an image, whatever the setting local.container says.")]
+NoDocker = Annotated[bool, flag("--no-docker", help="On the host, though an image is named.")]
+_FILE = flag("--file", "-f", metavar="FILE", help="The environment's YAML, of any generation; - reads standard input.")
+
+
+@NOUN.command(
+    "create",
+    "mlcli environment create -f environment.yml",
+    "mlcli environment create --name train --conda-file conda.yml --image python:3.12-slim",
+    "mlcli environment create --name train --build-context docker/ --tags team=vision",
+)
+def create(
+    session: Session,
+    *,
+    file: Annotated[str | None, _FILE] = None,
+    name: Annotated[str | None, flag("--name", "-n", metavar="NAME", help="Its name; replaces the file's.")] = None,
+    version: Annotated[
+        str | None, flag("--version", "-v", metavar="VERSION", help="Its version (default: the next number).")
+    ] = None,
+    image: Annotated[str | None, flag("--image", "-i", metavar="IMAGE", help="The Docker image.")] = None,
+    conda_file: Annotated[
+        str | None,
+        flag(
+            "--conda-file", "-c", metavar="FILE", parse=_existing_file, help="A conda file; alone, or beside an image."
+        ),
+    ] = None,
+    build_context: Annotated[
+        str | None,
+        flag("--build-context", "-b", metavar="FOLDER", parse=_existing_folder, help="The folder of a Docker build."),
+    ] = None,
+    dockerfile_path: Annotated[
+        str | None, flag("--dockerfile-path", "-d", metavar="FILE", help="The Dockerfile, from that folder.")
+    ] = None,
+    description: Annotated[str | None, flag("--description", metavar="TEXT", help="What it is for.")] = None,
+    tags: Annotated[list[str], flags("--tags", metavar="KEY=VALUE", help="Tags; several may follow.")],
+    os_type: Annotated[str | None, flag("--os-type", metavar="linux", help="The image's operating system.")] = None,
+    set_: Sets,
+) -> None:
+    """Register an environment, from a YAML file or from flags.
+
+    A version is never changed: another definition is another version. The folder of a Docker build is kept with it, so that
+    a later change of the folder changes nothing.
+    """
+    from mlcli.cli import environment_views as views
+    from mlcli.operations import environments
+
+    given = {
+        "name": name,
+        "version": version,
+        "image": image,
+        "conda_file": conda_file,
+        "build": _build_flags(build_context, dockerfile_path),
+        "description": description,
+        "tags": _tags(tags),
+        "os_type": os_type,
+    }
+    written = _written(file, set_, {key: value for key, value in given.items() if value is not None})
+    asset, notices = environments.create(session.services, written)
+    _tell(session, notices)
+    session.console.emit(environments.record(asset, session.services), view=views.environment, columns=_row)
+
+
+def _build_flags(context: str | None, dockerfile: str | None) -> dict[str, str] | None:
+    given = {"path": context, "dockerfile_path": dockerfile}
+    return {key: value for key, value in given.items() if value is not None} or None
+
+
+def _tags(given: list[str]) -> dict[str, str] | None:
+    return {key: value for key, _, value in (text.partition("=") for text in given)} or None
+
+
+def _written(file: str | None, overrides: list[str], given: dict[str, Any]) -> Any:
+    from mlcli.cli import jobfile
+    from mlcli.operations.files import DiskFiles
+    from mlcli.spec.environments import read_environment
+
+    if file is None:
+        if "name" not in given:
+            raise UsageError("which environment? give --file FILE, or --name NAME with what it is made from")
+        if not {"image", "conda_file", "build"} & set(given):
+            raise UsageError("what is it made from? give --image, --conda-file or --build-context, or a --file")
+        return read_environment("{}", "the flags", Path.cwd(), DiskFiles(), overrides=overrides, flags=given)
+    taken = jobfile.source(file)
+    return read_environment(taken.text, taken.name, taken.base, DiskFiles(), overrides=overrides, flags=given)
+
+
+@NOUN.command(
+    "list", "mlcli environment list", "mlcli environment list --name train", "mlcli environment list --cached"
+)
+def list_(
+    session: Session,
+    *,
+    name: Annotated[str | None, flag("--name", "-n", metavar="NAME", help="The versions of this environment.")] = None,
+    include_archived: Annotated[bool, flag("--include-archived", help="Archived ones too.")],
+    archived_only: Annotated[bool, flag("--archived-only", help="Archived ones only.")],
+    max_results: Annotated[
+        int | None, flag("--max-results", "-r", metavar="N", parse=count, help="At most so many.")
+    ] = None,
+    cached: Annotated[bool, flag("--cached", help="What is built on this machine, by size and last use.")],
+) -> None:
+    """List environments: registered ones, the versions of one, or what is built here."""
+    from mlcli.cli import environment_views as views
+    from mlcli.operations import environment_cache, environments
+
+    if cached:
+        built, notices = environment_cache.cached(session.services)
+        _tell(session, notices)
+        rows = [environment_cache.cached_record(one) for one in built[:max_results]]
+        session.console.emit(rows, view=views.built_environments, columns=_cached_row)
+        return
+    found = environments.listing(
+        session.services, name, include_archived=include_archived or archived_only, archived_only=archived_only
+    )
+    session.console.emit(found[:max_results], view=views.environments, columns=_row if name else _name_row)
+
+
+def _name_row(record: Any) -> dict[str, Any]:
+    """The columns of ``-o table``: az's, in az's order."""
+    return {"name": record["name"], "latest version": record["latest_version"], "description": record["description"]}
+
+
+def _row(record: Any) -> dict[str, Any]:
+    return {key: record[key] for key in ("name", "version", "description", "archived")}
+
+
+def _cached_row(record: Any) -> dict[str, Any]:
+    from mlcli.cli.sizes import size
+
+    return {
+        "Builder": record["builder"],
+        "Fingerprint": record["fingerprint"][:12],
+        "Size": size(record["size"]),
+        "Last used": record["used_at"],
+        "Description": record["description"],
+    }
+
+
+@NOUN.command(
+    "show",
+    "mlcli environment show train:3",
+    "mlcli environment show -n train --dockerfile",
+    "mlcli environment show AzureML-sklearn-1.5",
+)
+def show(
+    session: Session,
+    *,
+    name: Name,
+    version: Version = None,
+    label: Label = None,
+    docker: Docker,
+    no_docker: NoDocker,
+    dockerfile: Annotated[bool, flag("--dockerfile", help="Print the Dockerfile that its image is made with.")],
+    log: Annotated[bool, flag("--log", help="Print the log of its last build.")],
+) -> None:
+    """Show an environment: its definition, and how it stands on this machine."""
+    from mlcli.cli import environment_views as views
+    from mlcli.domain.errors import MlcliError
+    from mlcli.operations import environment_cache
+
+    reference = _reference(name, version, label)
+    asset, spec = _found(session, reference)
+    asked = _asked(docker, no_docker)
+    if dockerfile:
+        _print_dockerfile(session, spec, asked)
+        return
+    if log:
+        _print_log(session, environment_cache.standing(session.services, spec, in_container=asked))
+        return
+    shown = _record(session, reference, asset, spec)
+    try:
+        shown["on_this_machine"] = environment_cache.record(
+            environment_cache.standing(session.services, spec, in_container=asked)
+        )
+    except MlcliError as refused:
+        shown["on_this_machine"] = {"problem": refused.message, "hint": refused.hint}
+    session.console.emit(shown, view=views.environment, columns=_row)
+
+
+@NOUN.command(
+    "build",
+    "mlcli environment build train:3",
+    "mlcli environment build -n train --docker",
+    "mlcli environment build -f environment.yml",
+)
+def build(
+    session: Session,
+    *,
+    name: Annotated[str | None, Flag(_NAMED.names, _NAMED.help, "NAME", named="environment", required=False)] = None,
+    version: Version = None,
+    label: Label = None,
+    file: Annotated[str | None, _FILE] = None,
+    docker: Docker,
+    no_docker: NoDocker,
+) -> None:
+    """Build an environment on this machine now; a job that needs it starts at once then.
+
+    One that is built already is left as it is; one whose build failed is tried again.
+    """
+    from mlcli.cli import environment_views as views
+    from mlcli.operations import environment_cache
+
+    if (name is None) == (file is None):
+        raise UsageError("which environment? give its --name, or a --file")
+    if file is not None:
+        spec = _written(file, [], {} if _has_name(file) else {"name": Path(file).stem or "unnamed"}).spec
+    else:
+        spec = _found(session, _reference(str(name), version, label))[1]
+    found = environment_cache.standing(session.services, spec, in_container=_asked(docker, no_docker))
+    if found.notice:
+        session.console.notice(found.notice)
+    made = environment_cache.build(session.services, found, session.console.notice)
+    session.console.emit({**made, "was_cached": found.plan.cached}, view=views.built)
+
+
+def _has_name(file: str) -> bool:
+    from mlcli.cli import jobfile
+    from mlcli.spec.load import load
+
+    taken = jobfile.source(file)
+    return "name" in load(taken.text, taken.name).tree
+
+
+@NOUN.command(
+    "build-log", "mlcli environment build-log -n train", "mlcli environment build-log --job-name calm_harbor_7k2m9xq4"
+)
+def build_log(
+    session: Session,
+    *,
+    name: Annotated[str | None, Flag(_NAMED.names, _NAMED.help, "NAME", named="environment", required=False)] = None,
+    version: Version = None,
+    label: Label = None,
+    job_name: Annotated[
+        str | None,
+        flag("--job-name", metavar="JOB", parse=name_of_job, help="The environment that this job waited for."),
+    ] = None,
+    fingerprint: Annotated[
+        str | None, flag("--fingerprint", metavar="HEX", help="The environment by fingerprint.")
+    ] = None,
+    docker: Docker,
+    no_docker: NoDocker,
+) -> None:
+    """Print the log of an environment's last build here, whether it went well or not."""
+    from mlcli.operations import environment_cache
+
+    if sum(given is not None for given in (name, job_name, fingerprint)) != 1:
+        raise UsageError("whose build log? give --name, --job-name or --fingerprint")
+    if job_name is not None:
+        _print_file(session, environment_cache.log_of_run(session.services, job_name))
+    elif fingerprint is not None:
+        _print_file(session, environment_cache.log_of(session.services, fingerprint))
+    else:
+        spec = _found(session, _reference(str(name), version, label))[1]
+        _print_log(session, environment_cache.standing(session.services, spec, in_container=_asked(docker, no_docker)))
+
+
+@NOUN.command(
+    "update",
+    "mlcli environment update -n train --set description='Vision team' tags.stage=final",
+    "mlcli environment update train:3 --add-label prod",
+)
+def update(
+    session: Session,
+    *,
+    name: Name,
+    version: Version = None,
+    label: Label = None,
+    set_: Sets,
+    add: Annotated[list[str], flags("--add", metavar="KEY=VALUE", help="Add a tag; the same as --set.")],
+    remove: Annotated[list[str], flags("--remove", metavar="KEY", help="Take out a tag, or empty the description.")],
+    add_label: Annotated[
+        list[str], flags("--add-label", metavar="LABEL", help="Put this label here; the version that had it loses it.")
+    ],
+    remove_label: Annotated[list[str], flags("--remove-label", metavar="LABEL", help="Take this label away.")],
+) -> None:
+    """Change an environment's description, tags and labels.
+
+    Its definition stays: another one is another version.
+    """
+    from mlcli.cli import environment_views as views
+    from mlcli.cli.edits import Changeable, edited
+    from mlcli.operations import environments
+    from mlcli.ports.stores import AssetChanges
+
+    if not (set_ or add or remove or add_label or remove_label):
+        raise UsageError("nothing to change", hint="--set tags.stage=final, --set description='...', --add-label prod")
+    changeable = Changeable("environment", ("description",), ("tags",))
+    labels = tuple(environments.checked_label(text) for text in add_label)
+
+    def change(current: Asset) -> AssetChanges:
+        texts, maps = edited(changeable, current, [*set_, *add], remove)
+        return AssetChanges(
+            texts.get("description"), maps.get("tags"), add_labels=labels, remove_labels=tuple(remove_label)
+        )
+
+    asset = environments.registered(session.services, _reference(name, version, label))
+    changed = session.services.assets.edit(environments.KIND, asset.name, asset.version, change)
+    session.console.emit(environments.record(changed, session.services), view=views.environment, columns=_row)
+
+
+@NOUN.command("archive", "mlcli environment archive -n train", "mlcli environment archive train:3")
+def archive(session: Session, *, name: Name, version: Version = None, label: Label = None) -> None:
+    """Hide an environment from lists and from @latest: one version, or all of them.
+
+    It can still be used by its version.
+    """
+    from mlcli.operations import environments
+
+    environments.archive(session.services, _reference(name, version, label), archived=True)
+
+
+@NOUN.command("restore", "mlcli environment restore -n train")
+def restore(session: Session, *, name: Name, version: Version = None, label: Label = None) -> None:
+    """Show an archived environment again: one version, or all of them."""
+    from mlcli.operations import environments
+
+    environments.archive(session.services, _reference(name, version, label), archived=False)
+
+
+@NOUN.command("delete", "mlcli environment delete train:3", "mlcli environment delete -n train --yes")
+def delete(session: Session, *, name: Name, version: Version = None, label: Label = None, yes: Yes) -> None:
+    """Delete an environment for good: one version, or all of them.
+
+    Jobs that ran in it keep their records, and what is built stays until `mlcli environment prune`.
+    """
+    from mlcli.operations import environments
+
+    reference = _reference(name, version, label)
+    doomed = environments.versions(session.services, reference)
+    what = f"{reference.name} ({', '.join(one.version for one in doomed)})"
+    actions.ask(session, f"Delete the environment {what}?", yes=yes)
+    for one in doomed:
+        session.services.assets.delete(environments.KIND, one.name, one.version)
+    session.console.notice(f"deleted {what}")
+
+
+@NOUN.command(
+    "export", "mlcli environment export -n train --file environment.yml", "mlcli environment export -n train --pinned"
+)
+def export(
+    session: Session,
+    *,
+    name: Name,
+    version: Version = None,
+    label: Label = None,
+    file: Annotated[
+        Path | None, flag("--file", "-f", metavar="FILE", parse=Path, help="Write it there (default: print it).")
+    ] = None,
+    pinned: Annotated[bool, flag("--pinned", help="With every version as it is built on this machine.")],
+    docker: Docker,
+    no_docker: NoDocker,
+) -> None:
+    """Write an environment as a YAML file in today's words, its conda file put in.
+
+    The folder of a Docker build is written beside the file.
+    """
+    from mlcli.cli.environment_export import write
+    from mlcli.operations import environment_cache
+
+    reference = _reference(name, version, label)
+    asset, spec = _found(session, reference)
+    if pinned:
+        spec = environment_cache.pinned(session.services, spec, in_container=_asked(docker, no_docker))
+    write(session, asset, spec, file)
+
+
+@NOUN.command(
+    "prune",
+    "mlcli environment prune --older-than 30d",
+    "mlcli environment prune --unused --dry-run",
+    "mlcli environment prune --all --yes",
+)
+def prune(
+    session: Session,
+    *,
+    older_than: Annotated[
+        str | None, flag("--older-than", metavar="DAYS", help="What was last used longer ago: 30, 30d, 12h.")
+    ] = None,
+    unused: Annotated[bool, flag("--unused", help="What no kept job of any workspace was made for.")],
+    all_: Annotated[bool, flag("--all", help="Everything that no live job uses.")],
+    dry_run: Annotated[bool, flag("--dry-run", help="Only show what.")],
+    yes: Yes,
+) -> None:
+    """Take built environments off the disk; a job that needs one builds it again.
+
+    Registered names stay.
+    One goes when all that is given applies to it; with nothing given, the unused go. What a live job uses stays.
+    """
+    from functools import partial
+
+    from mlcli.cli import environment_views as views
+    from mlcli.cli import values
+    from mlcli.operations import environment_cache
+
+    if all_ and (unused or older_than):
+        raise UsageError("--all takes everything: --unused and --older-than choose", hint="give --all, or the others")
+    span = f"{older_than}d" if older_than and older_than.isdecimal() else older_than
+    remove = partial(
+        environment_cache.prune,
+        session.services,
+        older_than_s=values.span(span, "--older-than") if span else None,
+        unused=unused,
+        everything=all_,
+    )
+    found = remove(dry_run=True)
+    if not dry_run and found.environments:
+        actions.ask(session, f"Take {len(found.environments)} built environments off the disk?", yes=yes)
+        found = remove()
+    record = {
+        "environments": [environment_cache.cached_record(one) for one in found.environments],
+        "freed": found.freed,
+        "dry_run": dry_run,
+    }
+    session.console.emit(record, view=views.pruned_environments)
+
+
+# --- what the commands share ------------------------------------------------------------------------------------------
+
+
+def _reference(name: str, version: str | None, label: str | None) -> Reference:
+    """What was typed as the name, with the flags. Raises UsageError where they say two things."""
+    from dataclasses import replace
+
+    from mlcli.operations.environments import parse_reference
+
+    reference = parse_reference(name)
+    if version is None and label is None:
+        return reference
+    if reference.version or reference.label or (version and label):
+        raise UsageError(f"which version of {reference.name!r}? give one of NAME:VERSION, --version and --label")
+    return replace(reference, version=version, label=label)
+
+
+def _found(session: Session, reference: Reference) -> tuple[Asset | None, EnvironmentSpec]:
+    """The registered environment, None where the name is a curated one; and what to build from, its notices told."""
+    from mlcli.operations import environments
+
+    try:
+        asset = environments.registered(session.services, reference)
+    except NotFoundError:
+        spec, notices = environments.look_up(session.services, reference)
+        _tell(session, notices)
+        return None, spec
+    return asset, environments.spec_of(asset)
+
+
+def _record(session: Session, reference: Reference, asset: Asset | None, spec: EnvironmentSpec) -> dict[str, Any]:
+    from mlcli.operations import environments
+    from mlcli.spec.environments import environment_document
+
+    if asset is not None:
+        return environments.record(asset, session.services)
+    return {
+        "name": reference.name,
+        "version": reference.version,
+        "description": "a curated name of Azure ML, with mlcli's own definition",
+        "archived": False,
+        **environment_document(spec),
+    }
+
+
+def _asked(docker: bool, no_docker: bool) -> bool | None:
+    return actions.asked_container(docker=docker, no_docker=no_docker)
+
+
+def _tell(session: Session, notices: Any) -> None:
+    for notice in notices:
+        session.console.notice(notice)
+
+
+def _print_dockerfile(session: Session, spec: EnvironmentSpec, asked: bool | None) -> None:
+    from mlcli.cli.render import write_text
+
+    in_container = True if asked is None else asked
+    text = session.services.environment_builder(spec, container=in_container).dockerfile(spec)
+    if text is None:
+        raise NotFoundError("this environment is made without a Dockerfile: its image is used as it is")
+    write_text(text if text.endswith("\n") else f"{text}\n")
+
+
+def _print_log(session: Session, found: Standing) -> None:
+    if found.log is None:
+        raise NotFoundError(
+            "this environment has no build log on this machine", hint="build it: mlcli environment build"
+        )
+    _print_file(session, found.log)
+
+
+def _print_file(session: Session, file: Path) -> None:
+    session.console.log(file.read_bytes())
+    session.console.end_log()
