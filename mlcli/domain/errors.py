@@ -111,6 +111,17 @@ class TransportError(MlcliError):
         self.transient = transient
 
 
+class HostKeyError(TransportError):
+    """A machine's host key is not accepted. ``key``: the one that it showed, as text (``ssh-ed25519 AAAA...``);
+    ``changed``: another one was expected, so that it may be another machine.
+    """
+
+    def __init__(self, message: str, *, key: str, changed: bool, hint: str) -> None:
+        super().__init__(message, transient=False, hint=hint)
+        self.key = key
+        self.changed = changed
+
+
 class StoreError(MlcliError):
     """The workspace's own files cannot be read or written (disk full, read-only, locked)."""
 

@@ -1,0 +1,157 @@
+"""Another machine, over SSH.
+
+One connection a process and host, with one channel on it, where a small process of ours (``_far.py``) answers requests:
+a command, a file, a whole tree cost one round trip each, and a host that allows one session (MaxSessions 1) will do. The
+process ends with the connection; a job, which the agent has set apart, does not.
+
+A connection that drops is made again. What may be done twice (all but ``run`` without ``repeatable``) is then asked again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import posixpath
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from mlcli import agent
+from mlcli.domain.compute import SshHost
+from mlcli.domain.errors import TransportError
+from mlcli.ports.transports import Completed, Transport
+from mlcli.transports import _copies
+from mlcli.transports._files import errors
+from mlcli.transports._forward import Forward
+from mlcli.transports._login import Secrets
+from mlcli.transports._pipe import Pipe
+from mlcli.transports._session import Request
+
+PATIENCE_S = 60.0
+_PART_BYTES = 4 << 20
+
+
+def nobody(kind: str, prompt: str) -> None:
+    """Secrets when there is nobody to ask."""
+    del kind, prompt
+
+
+def silent(sentence: str) -> None:
+    """Told to nobody."""
+    del sentence
+
+
+class SshTransport(Transport):
+    """A machine with an SSH port. ``secrets(kind, prompt)`` is asked for a ``passphrase``, a ``password`` or an ``answer``
+    (to a question of the host's) when one is needed, and answers None when it does not know. ``patience_s``: seconds that a
+    connection that dropped is tried to be made again; ``tell`` takes a sentence about it.
+    """
+
+    def __init__(
+        self,
+        host: SshHost,
+        secrets: Secrets = nobody,
+        *,
+        patience_s: float = PATIENCE_S,
+        tell: Callable[[str], None] = silent,
+    ) -> None:
+        self.host = host
+        self._pipe = Pipe(host, secrets, patience_s, tell)
+        self._forwards: dict[int, Forward] = {}
+        self._agent_folder: str | None = None
+        weakref.finalize(self, self._pipe.close)  # before paramiko's own end of the process, which takes 0.1 s
+
+    @property
+    def frames(self) -> int:
+        """How many requests were sent so far: round trips, but for those of one copy, which overlap."""
+        return self._pipe.frames
+
+    def host_key(self) -> str:
+        """The key that the host showed, as known_hosts has it: ``ssh-ed25519 AAAA...``."""
+        return self._pipe.session().connection.host_key
+
+    def home(self) -> str:
+        """The home folder there."""
+        return str(self._pipe.session().greeting["home"])
+
+    def folder(self) -> str:
+        """The folder there that holds what mlcli needs."""
+        given = self.host.folder or "~/.mlcli"
+        return posixpath.join(self.home(), given[2:]) if given.startswith("~/") else given
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: bytes = b"",
+        environment: Mapping[str, str] | None = None,
+        timeout_s: float = 60.0,
+        repeatable: bool = False,
+    ) -> Completed:
+        """Run it there. When the connection drops before the answer comes, what is not repeatable is an error (transient)."""
+        arguments = {"argv": list(argv), "environment": dict(environment or {}), "timeout_s": timeout_s}
+        told = self._pipe.call(Request("run", arguments, stdin), repeatable=repeatable)
+        if told.header.get("timeout"):
+            raise TransportError(f"{self.host}: {argv[0]} did not answer within {timeout_s:g} seconds", transient=True)
+        border = told.header["stdout"]
+        return Completed(told.header["code"], told.payload[:border], told.payload[border:])
+
+    def python(self) -> str:
+        """The interpreter that was found there."""
+        return str(self._pipe.session().greeting["python"])
+
+    def agent_folder(self) -> str:
+        """A folder named for the agent's content, so that other versions of mlcli do not meet there."""
+        if self._agent_folder is None:
+            source = Path(agent.__file__).read_bytes()
+            folder = posixpath.join(self.folder(), "agent", hashlib.sha256(source).hexdigest()[:16])
+            path = posixpath.join(folder, "agent.py")
+            facts = self._pipe.call(Request("facts", {"path": path})).header
+            if facts.get("size") != len(source):
+                self.write(path, source)
+            self._agent_folder = folder
+        return self._agent_folder
+
+    def put(self, source: Path, target: str) -> None:
+        """Copy there. Big files go on where an attempt that was cut off stood."""
+        _copies.put(self._pipe, source, target)
+
+    def get(self, source: str, target: Path) -> None:
+        """Copy here. Big files go on where an attempt that was cut off stood."""
+        _copies.get(self._pipe, source, target)
+
+    def read(self, path: str, offset: int = 0, limit: int | None = None) -> bytes | None:
+        """Bytes of a file, some megabytes a round trip."""
+        parts: list[bytes] = []
+        while limit is None or limit > 0 or not parts:
+            wanted = _PART_BYTES if limit is None else min(limit, _PART_BYTES)
+            told = self._pipe.call(Request("read", {"path": path, "offset": offset, "limit": wanted}))
+            if not told.header["found"]:
+                return None
+            parts.append(told.payload)
+            if len(told.payload) < wanted or wanted == 0:
+                break
+            offset += wanted
+            limit = None if limit is None else limit - wanted
+        return b"".join(parts)
+
+    def write(self, path: str, data: bytes, *, mode: int = 0o600) -> None:
+        """Replace a file atomically."""
+        self._pipe.call(Request("write", {"path": path, "mode": mode}, data))
+
+    def make_folder(self, path: str) -> None:
+        """Make a folder and its parents."""
+        self._pipe.call(Request("make_folders", {"paths": [path]}))
+
+    def forward(self, port: int) -> int:
+        """A port here that reaches ``port`` there. It is the same one when asked again."""
+        if port not in self._forwards:
+            with errors("a port of this machine"):
+                self._forwards[port] = Forward(str(self.host), port, lambda: self._pipe.session().connection.transport)
+        return self._forwards[port].port
+
+    def close(self) -> None:
+        """Let go of the connection and of forwarded ports."""
+        for forward in self._forwards.values():
+            forward.close()
+        self._forwards.clear()
+        self._pipe.close()
