@@ -34,7 +34,7 @@ from mlcli.domain.errors import MlcliError
 from tests.engines import cache_folder, cache_path, engine_or_skip, images
 from tests.engines.disposable import PREFIX, clean, disposable_folder
 from tests.engines.dockerd import Dockerd
-from tests.engines.network import Network, lonely_namespace, make_bridge, network, remove_link
+from tests.engines.network import Network, lonely_namespace, make_bridge, network, remove_bridge
 from tests.engines.packages import must, root_is_needed
 
 if TYPE_CHECKING:
@@ -256,7 +256,7 @@ def release_shared_daemon() -> None:
             daemon = _shared_daemon()
             daemon.stop()
             with contextlib.suppress(FileNotFoundError):
-                remove_link((daemon.folder / "bridge").read_text())
+                remove_bridge((daemon.folder / "bridge").read_text())
             clean(daemon.folder)
 
 

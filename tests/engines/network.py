@@ -58,7 +58,7 @@ def network(folder: Path) -> Iterator[Network]:
     try:
         yield Network(folder.name, prefix)
     finally:
-        remove_link(link)
+        _made("link", "delete", link)
 
 
 def lonely_namespace(name: str, machine: str) -> str:
@@ -81,9 +81,15 @@ def make_bridge() -> str:
     raise Unavailable("no bridge can be made: ip link add mlcli-test1 type bridge fails")
 
 
-def remove_link(name: str) -> None:
-    """Remove a bridge or a link, if it is there."""
+def remove_bridge(name: str) -> None:
+    """Remove a bridge, and the firewall's rules for it, which an engine leaves behind."""
     _made("link", "delete", name)
+    iptables = program("iptables")
+    for table in ("nat", "filter"):
+        listed = subprocess.run([iptables, "-w", "-t", table, "-S"], capture_output=True, text=True, check=False)
+        for rule in map(str.split, listed.stdout.splitlines()):
+            if name in rule:
+                subprocess.run([iptables, "-w", "-t", table, "-D", *rule[1:]], capture_output=True, check=False)
 
 
 def ip(*arguments: str) -> None:
