@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mlcli.domain.compute import Compute
 from mlcli.domain.run import Event, Lease, Run, RunChanges, RunFilter
 
 
@@ -260,3 +262,45 @@ class AssetStore(ABC):
     @abstractmethod
     def delete(self, kind: str, name: str, version: str | None = None) -> int:
         """Remove a version, or every version of the name, with the files kept with it; bytes freed."""
+
+
+class ComputeStore(ABC):
+    """The named computes of one workspace, and who looks after the runs that wait for each.
+
+    Raises NotFoundError with the nearest names, StoreError naming a file that is damaged or a disk that refuses.
+    ``notices``: sentences for the person about damaged files that a list had to leave out.
+    """
+
+    notices: Sequence[str]
+
+    @abstractmethod
+    def create(self, compute: Compute) -> None:
+        """Keep a new one. Of two at once with the same name one wins. Raises NameTakenError."""
+
+    @abstractmethod
+    def get(self, name: str) -> Compute:
+        """The compute of that name."""
+
+    @abstractmethod
+    def list(self) -> Sequence[Compute]:
+        """All of them, by name."""
+
+    @abstractmethod
+    def edit(self, name: str, change: Callable[[Compute], Compute]) -> Compute:
+        """Replace it by what ``change`` makes of it, while nobody else writes; where that raises, nothing is changed."""
+
+    @abstractmethod
+    def delete(self, name: str) -> None:
+        """Forget it."""
+
+    @abstractmethod
+    def allocating(self, name: str) -> AbstractContextManager[None]:
+        """Be the one process that gives out nodes of that compute; waits for its turn. Ends with the process."""
+
+    @abstractmethod
+    def watcher(self, name: str) -> Mapping[str, Any] | None:
+        """Which process waits for free nodes of it: a record of :func:`mlcli.agent.identity`, whether or not it lives."""
+
+    @abstractmethod
+    def set_watcher(self, name: str, identity: Mapping[str, Any] | None) -> None:
+        """Note which process does, None: nobody."""

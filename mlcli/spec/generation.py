@@ -15,7 +15,7 @@ from typing import Any
 from mlcli.domain.job import Generation
 from mlcli.spec.compose import Path_
 
-__all__ = ["JOB_TYPES", "Evidence", "Kind", "environment_kind", "may_be_ours", "recognise"]
+__all__ = ["JOB_TYPES", "Evidence", "Kind", "compute_kind", "environment_kind", "may_be_ours", "recognise"]
 
 G1, G2, G3 = Generation.G1, Generation.G2, Generation.G3
 _OLD = frozenset({G1, G2})
@@ -278,6 +278,11 @@ def _is_component(tree: Mapping[str, Any]) -> bool:
 def environment_kind(tree: Mapping[str, Any]) -> Kind:
     """The kind of a file that a job names as its environment."""
     return _asset_kind(tree, "environment")
+
+
+def compute_kind(tree: Mapping[str, Any]) -> Kind:
+    """The kind of a file that is named as a compute's."""
+    return _asset_kind(tree, "compute")
 
 
 def _asset_kind(tree: Mapping[str, Any], noun: str) -> Kind:

@@ -25,7 +25,7 @@ from mlcli.spec.interpolate import references
 from mlcli.spec.load import Document, json_path
 from mlcli.spec.validate import did_you_mean
 
-__all__ = ["OPTION", "apply", "idle_inputs"]
+__all__ = ["OPTION", "apply", "idle_inputs", "with_flags"]
 
 OPTION = "--set"
 _STEP = re.compile(r"""\s*(?:"([^"]*)"|'([^']*)'|([^."'[]+))\s*((?:\[\d{1,9}\])*)\s*(?:\.(?=.)|$)""")
@@ -54,6 +54,18 @@ def apply(document: Document, assignments: Sequence[str]) -> Document:
             faults.extend(error.diagnostics)
     if faults:
         raise InvalidSpecError(tuple(faults))
+    return document
+
+
+def with_flags(document: Document, given: Mapping[str, tuple[Path_, Any]]) -> Document:
+    """``document`` with what flags say: flag -> path and value. The flag is the place of its value."""
+    for origin, (path, value) in given.items():
+        mark = Mark(1, 1, origin=origin)
+        if isinstance(value, dict):
+            mark.children.update({key: Mark(1, 1, origin=origin) for key in value})
+        override = _Override(path, Node(value, mark), origin)
+        root = _set(Node(document.tree, document.marks), path, 0, override)
+        document = document.with_tree(root.value, root.mark)
     return document
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mlcli.domain.errors import Diagnostic, Severity
-from mlcli.spec.overrides import OPTION
 
 __all__ = ["format_diagnostic", "format_diagnostics", "summary"]
 
@@ -20,7 +19,7 @@ def format_diagnostics(diagnostics: Sequence[Diagnostic]) -> str:
 def format_diagnostic(diagnostic: Diagnostic) -> str:
     """``path:line:column: error[code]: message``, then the source line with a caret, then ``hint: ...``."""
     place = diagnostic.place
-    where = place.file if place.file.startswith(OPTION) else str(place)
+    where = place.file if place.file.startswith("--") else str(place)
     lines = [f"{where}: {diagnostic.severity.value}[{diagnostic.code}]: {diagnostic.message}"]
     if diagnostic.source and diagnostic.source.strip():
         lines.extend(_pointed(diagnostic.source, place.line, place.column))
