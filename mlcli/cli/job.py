@@ -17,10 +17,12 @@ from mlcli.cli.options import (
     Sets,
     Web,
     Yes,
+    complete_job,
     count,
     count_or_none,
     flag,
     flags,
+    name_of_job,
 )
 from mlcli.cli.tree import NOUNS
 from mlcli.domain.errors import UsageError
@@ -52,6 +54,7 @@ _STATUS = flags("--status", metavar="STATUS", help="Only jobs in this state; sev
     "name=$(mlcli job create -f job.yml --query name -o tsv)",
     "mlcli job create -f job.yml --dry-run",
     "mlcli job create -f job.yml --docker --stream",
+    "mlcli job create -f job.yml --environment-of calm_harbor_7k2m9xq4",
 )
 def create(
     session: Session,
@@ -71,6 +74,16 @@ def create(
     docker: Annotated[bool, flag("--docker", help="Run in a container, whatever the setting local.container says.")],
     no_docker: Annotated[bool, flag("--no-docker", help="Run on the host, though the job names an image.")],
     keep_container: Annotated[bool, flag("--keep-container", help="Leave the container there when the job has ended.")],
+    environment_of: Annotated[
+        str | None,
+        Flag(
+            ("--environment-of",),
+            "Run in exactly what this job ran in, whatever the file says.",
+            "JOB",
+            parse=name_of_job,
+            complete=complete_job,
+        ),
+    ] = None,
     propagate_exit_code: HandOnCode,
     web: Web,
 ) -> None:
@@ -80,17 +93,20 @@ def create(
     the job's record; a job that fails ends the command with exit code 1 (or the job's own, with --propagate-exit-code).
     Ctrl-C stops the following, not the job, with exit code 130.
     """
+    from mlcli.cli import environment_again
     from mlcli.cli.jobfile import read, save
     from mlcli.operations.plan import plan as make_plan
     from mlcli.operations.submit import submit
 
-    job = read(session, file, overrides=set_, name=name, check=not skip_validation, submitting=not dry_run)
-    plan = make_plan(
-        session.services,
-        job,
-        in_container=actions.asked_container(docker=docker, no_docker=no_docker),
-        keep_container=keep_container,
-    )
+    in_container = actions.asked_container(docker=docker, no_docker=no_docker)
+    overrides = set_ if environment_of is None else environment_again.overrides(set_)
+    job = read(session, file, overrides=overrides, name=name, check=not skip_validation, submitting=not dry_run)
+    if environment_of is None:
+        plan = make_plan(session.services, job, in_container=in_container, keep_container=keep_container)
+    else:
+        job, plan = environment_again.plan(
+            session, job, environment_of, in_container=in_container, keep_container=keep_container
+        )
     if save_as is not None:
         save(job, file, plan.run, save_as)
     if dry_run:

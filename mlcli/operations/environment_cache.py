@@ -85,14 +85,20 @@ def again(services: Services, run: str) -> tuple[EnvironmentSpec, bool]:
         )
     asked = load_plan(services.runs, run)[0].environment.spec
     container = bool(record["container"])
-    if record.get("fingerprint") is None and not container:  # an interpreter of this machine: there is nothing to pin
-        return asked, False
-    if not container and _is_here(services, asked, record):
-        return asked, False
+    nothing_to_pin = record.get("fingerprint") is None  # an interpreter of this machine
+    if not container and (nothing_to_pin or _is_here(services, asked, record)):
+        return _on_host(asked), False
     exact = pinned_environment(record, asked)
     if container:
         exact = _by_id(services, exact, record)
     return replace(exact, name=asked.name, version=asked.version), container
+
+
+def _on_host(asked: EnvironmentSpec) -> EnvironmentSpec:
+    """Without the image that was not used there."""
+    kept = replace(asked, image=None, build=None)
+    leads = kept.interpreter or kept.conda or kept.lock
+    return kept if leads else replace(kept, interpreter="current")
 
 
 def _by_id(services: Services, exact: EnvironmentSpec, record: Mapping[str, Any]) -> EnvironmentSpec:

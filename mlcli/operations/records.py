@@ -51,8 +51,7 @@ def record(services: Services, run: Run) -> dict[str, Any]:
         "workspace": services.name,
         "resolved": {
             "command": masked(plan.get("command") or ""),
-            "environment": (plan.get("environment") or {}).get("description"),
-            "packages": environment.get("resolved", []),
+            **_environment(plan, environment),
             "inputs": {entry["name"]: masked(entry["value"]) for entry in plan.get("inputs", [])},
             "outputs": {entry["name"]: entry["value"] for entry in plan.get("outputs", [])},
             "snapshot": planned.get("snapshot"),
@@ -60,6 +59,26 @@ def record(services: Services, run: Run) -> dict[str, Any]:
         "notices": list(run.notices),
         "folder": str(folder),
         "services": {"Log": {"type": "file", "endpoint": str(folder / layout.USER_LOG)}},
+    }
+
+
+def _environment(plan: Mapping[str, Any], made: Mapping[str, Any]) -> dict[str, Any]:
+    """What the run runs in: as planned, and, once it is made, pinned."""
+    planned: Mapping[str, Any] = plan.get("environment") or {}
+    spec: Mapping[str, Any] = planned.get("spec") or {}
+    container: Mapping[str, Any] | None = plan.get("container")
+    named = ":".join(filter(None, (spec.get("name"), spec.get("version"))))
+    return {
+        "environment": planned.get("description"),
+        "environment_name": named or None,
+        "environment_fingerprint": made.get("fingerprint") or planned.get("fingerprint"),
+        "runs_in": "container" if container else "host",
+        "container_reason": container.get("reason") if container else None,
+        "image": made.get("image"),
+        "image_digest": made.get("digest"),
+        "python": made.get("python"),
+        "packages": made.get("resolved", []),
+        "conda_packages": made.get("packages", []),
     }
 
 
