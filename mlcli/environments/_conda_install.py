@@ -11,6 +11,7 @@ It ends with 0, or with 1 after a line ``error: what happened`` and a line ``hin
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import os
 import re
@@ -144,6 +145,7 @@ async def make(request: dict[str, Any]) -> None:
 
 
 async def _install(records: list[RepoDataRecord], source: Source, prefix: Path) -> None:
+    _check_local(records)
     size = sum(record.size or 0 for record in records)
     say(f"installing {len(records)} packages" + (f" ({size / 1e6:.1f} MB)" if size else ""))
     try:
@@ -159,6 +161,17 @@ async def _install(records: list[RepoDataRecord], source: Source, prefix: Path) 
         raise _explained_installation(str(failed)) from failed
     for record in sorted(records, key=lambda one: one.name.normalized):
         say(f" + {record.name.normalized} {record.version} {record.build}")
+
+
+def _check_local(records: Sequence[RepoDataRecord]) -> None:
+    """Rattler compares the checksum of what it downloads, and not of a file that is there."""
+    for record in records:
+        if not record.url.startswith("file://"):
+            continue
+        wanted = ("sha256", record.sha256) if record.sha256 else ("md5", record.md5)
+        content = Path(unquote(record.url.removeprefix("file://"))).read_bytes()
+        if wanted[1] is not None and hashlib.new(wanted[0], content, usedforsecurity=False).digest() != wanted[1]:
+            raise _explained_installation(f"checksum mismatch of {record.file_name}: it is not {wanted[1].hex()}")
 
 
 # --- locks ------------------------------------------------------------------------------------------------------------
@@ -232,13 +245,21 @@ def _lock_file(text: str) -> tuple[list[RepoDataRecord], list[str]]:
 
 
 def _requirement(package: Any) -> str:
-    if not re.match(r"[a-z+]+://", package.location):
+    location = f"file://{package.location}" if package.location.startswith("/") else package.location
+    if not re.match(r"[a-z+]+://", location):
         raise FailedError(
             f"the lock file takes the package {package.name!r} from the folder {package.location!r}, which is not here",
             "install that package from the job's code, or give it an address",
         )
-    checksum = package.hashes.sha256.hex() if package.hashes and package.hashes.sha256 else None
-    return f"{package.name} @ {package.location}" + (f" --hash=sha256:{checksum}" if checksum else "")
+    checksum = _checksum(package)
+    return f"{package.name} @ {location}" + (f" --hash=sha256:{checksum}" if checksum else "")
+
+
+def _checksum(package: Any) -> str | None:
+    try:
+        return package.hashes.sha256.hex() if package.hashes.sha256 else None
+    except AttributeError:  # how rattler answers for a package without any
+        return None
 
 
 # --- what went wrong --------------------------------------------------------------------------------------------------
@@ -291,7 +312,7 @@ def _explained_installation(text: str) -> FailedError:
 def _explained_channel(failed: GatewayError) -> FailedError:
     say(str(failed))
     address = re.search(r"(?:https?|file|s3|oci)://[^\s')]+", str(failed))
-    named = re.sub(r"/(?:noarch|[a-z]+-[a-z0-9_]+)/[^/]*$", "", address[0]) if address else "a channel"
+    named = re.sub(r"(?:/(?:noarch|[a-z]+-[a-z0-9_]+)/[^/]*)?/?$", "", address[0]) if address else "a channel"
     return FailedError(
         f"the channel {named} could not be read",
         "check its name in the conda file, the network and the proxy, then submit again",
@@ -332,6 +353,8 @@ def main() -> int:
         error, hint = str(explained), explained.hint
     except OSError as failed:
         error, hint = f"the environment could not be written: {failed}", "free some space, or check the permissions"
+    except Exception as failed:  # noqa: BLE001  # rattler has many, and its words are better than a traceback
+        error, hint = f"the conda environment could not be built: {failed}", "read the build log's last lines"
     else:
         return 0
     say(f"error: {' '.join(error.split())}")
