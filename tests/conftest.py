@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-pytest_plugins = ["tests.engines.docker", "tests.engines.sshd", "tests.engines.plugin"]
+pytest_plugins = ["tests.engines.docker", "tests.engines.registry", "tests.engines.sshd", "tests.engines.plugin"]
 
 COMMAND = Path(sys.executable).parent / "mlcli"
 DEADLINE_S = 120.0

@@ -160,8 +160,8 @@ def remove(client: DockerClient, names: Sequence[str]) -> int | None:
     if image is None:
         return 0
     with docker_engine.errors("the Docker Engine"):
-        used = client.api.containers(all=True, filters={"ancestor": image.id})
-        if used:
+        last = set(image.tags) <= set(names)
+        if last and client.api.containers(all=True, filters={"ancestor": image.id}):
             return None
         for name in names:
             try:

@@ -22,6 +22,7 @@ from dataclasses import replace
 
 import pytest
 
+from mlcli import docker_engine
 from mlcli.domain.errors import MlcliError
 from mlcli.domain.job import EnvironmentSpec
 from mlcli.domain.plan import EnvironmentPlan
@@ -36,7 +37,9 @@ def activated(activation: Activation, base: Mapping[str, str] | None = None) -> 
 
 
 def run_inside(activation: Activation, argv: Sequence[str], base: Mapping[str, str] | None = None) -> str:
-    """What a command prints inside ``activation`` (standard output); it must end with code 0."""
+    """What a command prints inside ``activation`` (standard output); it must end with code 0. ``base``: on the host."""
+    if activation.image is not None:
+        return _run_in_container(activation.image, activation, argv)
     done = subprocess.run(
         ["/usr/bin/env", *activation.argv_prefix, *argv],
         env=activated(activation, base),
@@ -49,8 +52,28 @@ def run_inside(activation: Activation, argv: Sequence[str], base: Mapping[str, s
     return done.stdout
 
 
+def _run_in_container(image: str, activation: Activation, argv: Sequence[str]) -> str:
+    """In a container that is gone afterwards. Folders for PATH are put there by the shell, which alone knows the image's."""
+    path = ":".join([*activation.prepend_path, "$PATH", *activation.append_path])
+    output = docker_engine.connect().containers.run(
+        image,
+        entrypoint=["/bin/sh", "-c", f'export PATH="{path}"; exec "$@"', "sh"],
+        command=[*activation.argv_prefix, *argv],
+        environment=dict(activation.environment_variables),
+        stderr=False,
+        remove=True,
+    )
+    return bytes(output).decode()
+
+
 class EnvironmentBuilderContract:
-    """The contract of :class:`~mlcli.ports.environments.EnvironmentBuilder`, for builders whose jobs run on the host."""
+    """The contract of :class:`~mlcli.ports.environments.EnvironmentBuilder`, of builders for the host and for containers.
+
+    ``is_there``: nothing has to be made of ``spec``. ``python``: the interpreter's name in it.
+    """
+
+    is_there = False
+    python = "python"
 
     @pytest.fixture
     def make(self) -> Callable[[], EnvironmentBuilder]:
@@ -63,6 +86,11 @@ class EnvironmentBuilderContract:
         raise NotImplementedError
 
     @pytest.fixture
+    def other(self) -> EnvironmentSpec:
+        """An environment that the builder does not accept."""
+        return EnvironmentSpec()
+
+    @pytest.fixture
     def refused(self) -> EnvironmentSpec:
         """An environment that the builder accepts, and whose plan or build must fail with advice."""
         raise NotImplementedError
@@ -71,10 +99,10 @@ class EnvironmentBuilderContract:
         assert make().name
 
     def test_it_accepts_its_own_and_not_everything(
-        self, make: Callable[[], EnvironmentBuilder], spec: EnvironmentSpec
+        self, make: Callable[[], EnvironmentBuilder], spec: EnvironmentSpec, other: EnvironmentSpec
     ) -> None:
         assert make().accepts(spec)
-        assert not make().accepts(EnvironmentSpec())
+        assert not make().accepts(other)
 
     def test_planning_is_repeatable_and_builds_nothing(
         self, make: Callable[[], EnvironmentBuilder], spec: EnvironmentSpec
@@ -83,7 +111,7 @@ class EnvironmentBuilderContract:
         assert first == second
         assert first.builder == make().name
         assert first.description
-        assert first.cached is (first.fingerprint is None)
+        assert first.cached is (self.is_there or first.fingerprint is None)
 
     def test_the_fingerprint_is_of_the_definition_and_not_of_the_name(
         self, make: Callable[[], EnvironmentBuilder], spec: EnvironmentSpec
@@ -104,7 +132,7 @@ class EnvironmentBuilderContract:
 
     def test_python_runs_inside(self, make: Callable[[], EnvironmentBuilder], spec: EnvironmentSpec) -> None:
         activation = make().build(make().plan(spec), _ignore)
-        assert run_inside(activation, ["python", "-c", "print(6 * 7)"]).strip() == "42"
+        assert run_inside(activation, [self.python, "-c", "print(6 * 7)"]).strip() == "42"
 
     def test_many_at_once_get_the_same(self, make: Callable[[], EnvironmentBuilder], spec: EnvironmentSpec) -> None:
         plan: EnvironmentPlan = make().plan(spec)
