@@ -37,7 +37,7 @@ class CurrentBuilder(EnvironmentBuilder):
         """Check that the interpreter is there. There is nothing to cache."""
         if spec.reference is not None:
             raise UnsupportedError(
-                f"the environment {spec.reference} is registered elsewhere; registered environments come in a later version",
+                f"{spec.reference} is the name of an environment, which has to be looked up first",
                 hint="run in your own interpreter with --set environment=current, or write a conda_file",
             )
         return EnvironmentPlan(self.name, spec, None, cached=True, description=_describe(spec))
