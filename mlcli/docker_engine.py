@@ -51,6 +51,11 @@ def container_name(run: str, run_folder: str) -> str:
     return f"mlcli-{run}-{hashlib.sha256(run_folder.encode()).hexdigest()[:8]}"
 
 
+def shell_hint(container: str) -> str:
+    """The command that gives a shell in what a container was, with its folders: it may have ended by now."""
+    return f"docker run --rm -it --volumes-from {container} --entrypoint /bin/sh $(docker commit {container})"
+
+
 def connect(url: str | None = None) -> DockerClient:
     """A client of the engine at ``url`` (default: :func:`base_url`), one a process. Asks the engine for its version.
 
@@ -74,13 +79,6 @@ def _connected(url: str) -> DockerClient:
             base_url=url, timeout=int(TIMEOUT_S), use_ssh_client=url.startswith("ssh://"), tls=_tls(docker, url)
         )
         return client
-
-
-def version(url: str | None = None) -> str:
-    """The engine's version (``20.10.24``). Raises as :func:`connect` does."""
-    client = connect(url)
-    with errors("the Docker Engine"):
-        return str(client.version()["Version"])
 
 
 @contextmanager

@@ -31,11 +31,11 @@ def choose(settings: Settings, environment: EnvironmentSpec, *, asked: bool | No
     if not environment.wants_image:
         return Choice(container=False)
     try:
-        version = docker_engine.version()
+        docker_engine.connect()  # it asks the engine for its version
     except MlcliError as none:
         what = f"{image_of(environment)} is not used: {none.message}"
         return Choice(container=False, notice=f"{what}; the job runs on this machine's host, without a container")
-    return Choice(container=True, reason=f"the job names {image_of(environment)}, and Docker {version} answers")
+    return Choice(container=True, reason=f"the job names {image_of(environment)}, and a Docker Engine answers")
 
 
 def _told(environment: EnvironmentSpec, *, container: bool, by: str) -> Choice:
