@@ -10,7 +10,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from mlcli.domain.errors import EnvironmentBuildError
@@ -81,10 +81,20 @@ class Uv:
     """One build's uv: where it runs, what it is told, and where its lines go.
 
     ``line`` takes every line that uv prints (no colours, no secrets). ``keep`` is a file descriptor that uv inherits.
+    ``constraints``: ``name==version`` lines, the version to take of a package if it is needed at all.
     """
 
-    def __init__(self, wanted: Definition, folder: Path, line: Callable[[str], None], keep: int) -> None:
+    def __init__(
+        self,
+        wanted: Definition,
+        folder: Path,
+        *,
+        line: Callable[[str], None],
+        keep: int,
+        constraints: Sequence[str] = (),
+    ) -> None:
         self._wanted = wanted
+        self._constraints = constraints
         self._folder = folder
         self._line = line
         self._keep = keep
@@ -114,11 +124,15 @@ class Uv:
 
     def _install(self, python: str) -> None:
         requirements = self._folder / "requirements.txt"
+        constraints = self._folder / "constraints.txt"
         _write_private(requirements, self._requirements())
+        _write_private(constraints, "".join(f"{line}\n" for line in self._constraints))
+        files = ["--requirements", str(requirements), "--constraints", str(constraints)]
         try:
-            self._run(["pip", "install", "--python", python, "--requirements", str(requirements)], self._environment)
+            self._run(["pip", "install", "--python", python, *files], self._environment)
         finally:
             requirements.unlink()  # its URLs may hold credentials
+            constraints.unlink()
 
     def _requirements(self) -> str:
         """The definition's lines, below what pip's configuration adds and uv has no variable for."""

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,8 @@ from mlcli.ports.environments import Activation, BuiltEnvironment, EnvironmentBu
 
 if TYPE_CHECKING:
     from mlcli.environments._conda_definition import CondaDefinition
+    from mlcli.environments._definition import Definition
+    from mlcli.environments._pins import Pins
 
 _ACTIVATE = "activate.sh"
 
@@ -29,7 +32,7 @@ class CondaBuilder(EnvironmentBuilder):
     name = "conda"
 
     def __init__(self, home: Path, settings: Settings) -> None:
-        del settings
+        self._settings = settings
         self._cache = BuildCache(home, self.name, _admitted)
         self._packages = Path(os.environ.get("RATTLER_CACHE_DIR") or home / "conda")  # as rattler's other tools have it
 
@@ -60,10 +63,25 @@ class CondaBuilder(EnvironmentBuilder):
 
         wanted = conda_definition(plan.spec.conda, plan.spec.lock)
         key = fingerprint(wanted)  # again: a requirements file that the plan's lines name may be another by now
-        record = self._cache.obtain(
-            key, log, lambda place, line, lock: _made(wanted, place, self._packages, line, lock)
-        )
+        record = self._cache.obtain(key, log, lambda place, line, lock: self._made(wanted, place, line, lock))
         return _activation(self._cache.place(key), wanted, record)
+
+    def _made(self, wanted: CondaDefinition, place: Path, line: Callable[[str], None], lock: int) -> Mapping[str, Any]:
+        from mlcli.environments._conda_definition import describe
+        from mlcli.environments._pins import made_with_pins
+        from mlcli.environments._rattler import Rattler
+        from mlcli.environments._shared import SharedCache
+
+        line(f"building {describe(wanted)}")
+
+        def make(pins: Pins) -> Mapping[str, Any]:
+            pinned = replace(wanted, lock=wanted.lock or pins.lock)
+            lines = Rattler(pinned, place, cache=self._packages, line=line, keep=lock).make()
+            pip = replace(wanted.pip, lines=(*lines, *wanted.pip.lines))
+            resolved = _pip_installed(pip, place, line, lock, pins.constraints) if pip.lines else ()
+            return _record(wanted, place, resolved)
+
+        return made_with_pins(SharedCache(self._settings.environments_shared), place, line, make)
 
     def listing(self) -> list[BuiltEnvironment]:
         """Every complete environment, the one used last first."""
@@ -91,16 +109,10 @@ def _check_rattler(spec: EnvironmentSpec) -> None:
         raise conda_is_missing(parts(spec.conda or {}).conda)
 
 
-def _made(
-    wanted: CondaDefinition, place: Path, cache: Path, line: Callable[[str], None], lock: int
-) -> Mapping[str, Any]:
+def _record(wanted: CondaDefinition, place: Path, resolved: Sequence[str]) -> Mapping[str, Any]:
     from mlcli.environments._conda_definition import describe, without_token
-    from mlcli.environments._rattler import Rattler
 
-    line(f"building {describe(wanted)}")
-    pinned = Rattler(wanted, place, cache=cache, line=line, keep=lock).make()
     found = _installed(place)
-    resolved = _pip_installed(wanted, pinned, place, line, lock)
     return {
         "description": describe(wanted),
         "version": next((one["version"] for one in found if one["name"] == "python"), None),
@@ -113,21 +125,16 @@ def _made(
 
 
 def _pip_installed(
-    wanted: CondaDefinition, pinned: tuple[str, ...], place: Path, line: Callable[[str], None], lock: int
-) -> tuple[str, ...]:
-    from dataclasses import replace
+    pip: Definition, place: Path, line: Callable[[str], None], lock: int, constraints: Sequence[str]
+) -> Sequence[str]:
+    from mlcli.environments._uv import Uv
 
-    lines = (*pinned, *wanted.pip.lines)
-    if not lines:
-        return ()
     if not (place / "bin" / "python").exists():
         raise EnvironmentBuildError(
             "the conda file has a pip section, and conda installed no Python for it",
             hint="add python to the conda file's dependencies, or to its lock",
         )
-    from mlcli.environments._uv import Uv
-
-    return Uv(replace(wanted.pip, lines=lines), place, line, lock).install()
+    return Uv(pip, place, line=line, keep=lock, constraints=constraints).install()
 
 
 def _installed(place: Path) -> list[dict[str, Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +25,7 @@ class VenvBuilder(EnvironmentBuilder):
     name = "venv"
 
     def __init__(self, home: Path, settings: Settings) -> None:
-        del settings
+        self._settings = settings
         self._cache = BuildCache(home, self.name, _admitted)
 
     def accepts(self, spec: EnvironmentSpec) -> bool:
@@ -51,8 +51,16 @@ class VenvBuilder(EnvironmentBuilder):
 
         wanted = definition(plan.spec.conda or {})
         key = fingerprint(wanted)  # again: a requirements file that the plan's lines name may be another by now
-        record = self._cache.obtain(key, log, lambda place, line, lock: _made(wanted, place, line, lock))
+        record = self._cache.obtain(key, log, lambda place, line, lock: self._made(wanted, place, line, lock))
         return _activation(self._cache.place(key), wanted, record)
+
+    def _made(self, wanted: Definition, place: Path, line: Callable[[str], None], lock: int) -> Mapping[str, Any]:
+        from mlcli.environments._pins import made_with_pins
+        from mlcli.environments._shared import SharedCache
+
+        line(f"building {_describe(wanted)}")
+        shared = SharedCache(self._settings.environments_shared)
+        return made_with_pins(shared, place, line, lambda pins: _made(wanted, place, line, lock, pins.constraints))
 
     def listing(self) -> list[BuiltEnvironment]:
         """Every complete environment, the one used last first."""
@@ -71,11 +79,12 @@ class VenvBuilder(EnvironmentBuilder):
         return self._cache.last_failure(fingerprint)
 
 
-def _made(wanted: Definition, place: Path, line: Callable[[str], None], lock: int) -> Mapping[str, Any]:
+def _made(
+    wanted: Definition, place: Path, line: Callable[[str], None], lock: int, constraints: Sequence[str]
+) -> Mapping[str, Any]:
     from mlcli.environments._uv import Uv
 
-    line(f"building {_describe(wanted)}")
-    resolved = Uv(wanted, place, line, lock).make()
+    resolved = Uv(wanted, place, line=line, keep=lock, constraints=constraints).make()
     return {
         "description": _describe(wanted),
         "python": wanted.python,
