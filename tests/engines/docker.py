@@ -216,7 +216,7 @@ def _there_already() -> str | None:
         return None
     with contextlib.suppress(MlcliError):
         if url := product.base_url():
-            product.version(url)
+            product.connect(url)
             return url
     return None
 
