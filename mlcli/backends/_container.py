@@ -217,7 +217,7 @@ def exit_record(
         "code": code if begun else None,
         "signal": number if begun else None,
         "started_at": started_at,
-        "ended_at": _seconds(state["FinishedAt"]),
+        "ended_at": seconds(state["FinishedAt"]),
         "message": "",
     }
     if state.get("OOMKilled"):
@@ -235,7 +235,7 @@ def exit_record(
     }
 
 
-def _seconds(text: str) -> float:
+def seconds(text: str) -> float:
     """Seconds since the epoch of the engine's ``2026-11-21T13:28:46.123456789Z``."""
     whole, _, fraction = text.rstrip("Z").partition(".")
     return datetime.fromisoformat(f"{whole}+00:00").timestamp() + float(f"0.{fraction or 0}")

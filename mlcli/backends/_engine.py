@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mlcli import docker_engine
@@ -85,6 +85,21 @@ class Engine:
     def remove(self, name: str) -> None:
         """Remove it, running or not; nothing happens when it is not there."""
         self._found(lambda: self._api.remove_container(name, v=True, force=True))
+
+    def put_archive(self, name: str, path: str, archive: Iterator[bytes]) -> None:
+        """Unpack a tar stream in the container."""
+        with errors("the job's files could not be copied to the engine"):
+            self._api.put_archive(name, path, archive)
+
+    def get_archive(self, name: str, path: str) -> Iterator[bytes]:
+        """A tar stream of a file or folder of the container."""
+        with errors(f"{path} could not be copied from the engine"):
+            yield from self._api.get_archive(name, path)[0]
+
+    def find_archive(self, name: str, path: str) -> Iterator[bytes] | None:
+        """The same; None when it is not there."""
+        found: tuple[Iterator[bytes], object] | None = self._found(lambda: self._api.get_archive(name, path))
+        return found[0] if found else None
 
     def last_words(self, name: str) -> str:
         """The last line that its main process has printed; nothing when the engine keeps no logs."""

@@ -15,7 +15,6 @@ from mlcli.ports.stores import SnapshotStore
 from mlcli.ports.transports import Transport
 
 LOG = "user_logs/std_log.txt"
-_RENAME = "import os, sys; os.rename(sys.argv[1], sys.argv[2])"
 
 
 class FolderBackend(Backend):
@@ -28,13 +27,11 @@ class FolderBackend(Backend):
     def _lay_out(self, prepared: Prepared, snapshots: SnapshotStore | None) -> None:
         """The folders, the code and the linked inputs. Each step is safe to do again after a kill at any point."""
         plan = prepared.plan
-        for folder in ("user_logs", "system_logs"):
-            self._transport.make_folder(posixpath.join(plan.run_folder, folder))
-        self._place_code(plan.working_directory, prepared.snapshot, snapshots)
-        for folder in ("outputs", "logs"):
-            self._transport.make_folder(posixpath.join(plan.working_directory, folder))
-        for output in plan.outputs:
-            self._transport.make_folder(folder_of(output))
+        logs = [posixpath.join(plan.run_folder, folder) for folder in ("user_logs", "system_logs")]
+        results = [posixpath.join(plan.working_directory, folder) for folder in ("outputs", "logs")]
+        self._transport.make_folder(*logs)
+        self._transport.place(plan.working_directory, prepared.snapshot, snapshots)
+        self._transport.make_folder(*results, *(folder_of(output) for output in plan.outputs))
         for entry in plan.inputs:
             if entry.action == "link":
                 self._link(entry.source, entry.value)
@@ -42,34 +39,13 @@ class FolderBackend(Backend):
     def _write_launch(self, run_folder: str, record: dict[str, object]) -> None:
         self._transport.write(posixpath.join(run_folder, agent.LAUNCH), agent.encode(record).encode())
 
-    def _place_code(self, target: str, digest: str | None, snapshots: SnapshotStore | None) -> None:
-        """The working directory, a fresh copy of the snapshot: it gets its name when it is complete."""
-        near = self._transport.local(target)
-        if near is None:
-            self._place_code_there(target, digest, snapshots)
-        elif not near.is_dir():
-            _place_code_here(near, digest, snapshots)
-
-    def _place_code_there(self, target: str, digest: str | None, snapshots: SnapshotStore | None) -> None:
-        import tempfile
-
-        if self._transport.run(["test", "-d", target]).code == 0:
-            return
-        partial = f"{target}.partial"
-        self._command("rm", "-rf", partial)
-        self._transport.make_folder(partial)
-        if digest is not None and snapshots is not None:
-            with tempfile.TemporaryDirectory(prefix="mlcli-") as staging:
-                snapshots.materialise(digest, Path(staging))
-                self._transport.put(Path(staging), partial)
-        self._command(self._transport.python(), "-I", "-S", "-c", _RENAME, partial, target)
-
     def _link(self, source: str, target: str) -> None:
         self._transport.make_folder(posixpath.dirname(target))
         self._command("ln", "-sfn", source, target)
 
     def _command(self, *argv: str) -> None:
-        done = self._transport.run(argv)
+        """Run a command that may be run twice."""
+        done = self._transport.run(argv, repeatable=True)
         if done.code != 0:
             raise TransportError(last_line(done.stderr) or f"{argv[0]} ended with code {done.code}", transient=False)
 
@@ -90,7 +66,7 @@ class FolderBackend(Backend):
         argv = agent.invocation(
             self._transport.python(), self._transport.agent_folder(), "list", run.run_folder, folder
         )
-        answer = self._transport.run(argv)
+        answer = self._transport.run(argv, repeatable=True)
         if answer.code != 0:
             raise TransportError(last_line(answer.stderr), transient=False)
         told: Mapping[str, int] = agent.decode(answer.stdout)["files"]
@@ -151,24 +127,6 @@ def launch_record(prepared: Prepared, kill_grace_s: float) -> dict[str, object]:
             "append_path": list(activation.append_path),
         },
     }
-
-
-def _place_code_here(target: Path, digest: str | None, snapshots: SnapshotStore | None) -> None:
-    import shutil
-
-    partial = target.with_name(f"{target.name}.partial")
-    if partial.exists():
-        shutil.rmtree(partial)
-    try:
-        partial.mkdir(mode=0o700, parents=True)
-        if digest is not None and snapshots is not None:
-            snapshots.materialise(digest, partial)
-        partial.rename(target)
-    except (OSError, MlcliError) as refused:
-        shutil.rmtree(partial, ignore_errors=True)  # it may be what fills the disk: the failure must find room
-        if isinstance(refused, MlcliError):
-            raise
-        raise TransportError(f"{target}: {refused.strerror or refused}", transient=False) from refused
 
 
 def folder_of(output: OutputPlan) -> str:

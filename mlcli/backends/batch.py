@@ -90,7 +90,7 @@ class BatchBackend(FolderBackend):
     def _ask(self, runs: Sequence[RunHandle]) -> Mapping[str, Observation]:
         ids = [run.native_id or run.run_folder for run in runs]
         try:
-            answer = self._transport.run(self._scheduler.query_argv(ids, **self._agent()))
+            answer = self._transport.run(self._scheduler.query_argv(ids, **self._agent()), repeatable=True)
         except TransportError as failed:
             return {run.name: Observation(Sight.NO_ANSWER, evidence=failed.message) for run in runs}
         told = self._scheduler.parse_query(ids, answer)

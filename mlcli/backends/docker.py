@@ -7,20 +7,34 @@ runs that have not written their end. A container's name is made of the run's, s
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from mlcli import agent, docker_engine, registry
-from mlcli.backends import _container, _launcher
+from mlcli.backends import _container, _launcher, _remote
 from mlcli.backends._checks import check_one_process
 from mlcli.backends._engine import Engine
-from mlcli.backends._folder import FolderBackend, launch_record
+from mlcli.backends._folder import FolderBackend, below, launch_record
+from mlcli.backends._run_container import (
+    RECORD,
+    Place,
+    forget_secrets,
+    has,
+    held,
+    is_begun,
+    is_locked,
+    known_place,
+    place_of,
+    place_of_run,
+    read_record,
+    remove_launcher,
+    whole,
+)
 from mlcli.docker_engine import EngineRefusedError
 from mlcli.domain.errors import MlcliError, TransportError
 from mlcli.domain.job import CommandJob
@@ -30,19 +44,7 @@ from mlcli.domain.settings import Settings
 from mlcli.ports.backends import Capabilities, Prepared, Rejected, RunHandle, Submission, Submitted, Unknown
 from mlcli.ports.stores import SnapshotStore
 
-_RECORD = f"{_launcher.FOLDER}/container.json"
 _OVER = frozenset({"exited", "dead"})
-
-
-@dataclass(frozen=True)
-class _Place:
-    """A container that may be there: its name, and the address of its engine."""
-
-    name: str
-    url: str
-
-    def __str__(self) -> str:
-        return f"{self.name}@{self.url}"
 
 
 class DockerBackend(FolderBackend):
@@ -70,11 +72,11 @@ class DockerBackend(FolderBackend):
         """
         folder = Path(prepared.plan.run_folder)
         try:
-            place = _known(folder) or _place_of(prepared.plan.run, folder)
+            place = known_place(folder) or place_of(prepared.plan.run, folder)
             self._transport.make_folder(str(folder))
-            with _held(folder):
-                if _is_begun(folder):
-                    _forget_secrets(folder)
+            with held(folder):
+                if is_begun(folder):
+                    forget_secrets(folder)
                 else:
                     self._start(prepared, snapshots, place)
             return Submitted(str(place))
@@ -83,7 +85,7 @@ class DockerBackend(FolderBackend):
         except MlcliError as refused:
             return Rejected(_sentence(refused))
 
-    def _start(self, prepared: Prepared, snapshots: SnapshotStore | None, place: _Place) -> None:
+    def _start(self, prepared: Prepared, snapshots: SnapshotStore | None, place: Place) -> None:
         plan = prepared.plan
         folder = Path(plan.run_folder)
         engine = Engine(place.url)
@@ -91,20 +93,26 @@ class DockerBackend(FolderBackend):
         user = _container.invoker(is_root_here=os.getuid() != 0 and engine.is_rootless())
         self._lay_out(prepared, snapshots)
         keep = plan.container is not None and plan.container.keep
-        noted = {"name": place.name, "engine": place.url, "keep": keep}
-        self._transport.write(str(folder / _RECORD), agent.encode(noted).encode())
-        body = _container.body(prepared, given, user, owner=_owner(), mounted=True)
+        noted = {"name": place.name, "engine": place.url, "keep": keep, "outputs": _remote.outputs_elsewhere(plan)}
+        self._transport.write(str(folder / RECORD), agent.encode(noted).encode())
+        body = _container.body(prepared, given, user, owner=_owner(), mounted=engine.is_local)
         try:
             if not engine.create(place.name, body, given.platform) and not _waits(engine, place):
                 return  # it runs already, or has run
             record = launch_record(prepared, self._settings.kill_grace_s)
             _container.adapt(record, given, user, os.environ)
             self._place_launcher(folder, record, alone="PidMode" not in given.host)
+            if not engine.is_local:
+                _remote.copy_in(engine, place.name, plan, body["User"])
+                forget_secrets(folder)
+            if has(folder, agent.CANCEL):
+                self._end(engine, place, folder)
+                return
             engine.start(place.name)
         except EngineRefusedError as refused:
             with suppress(TransportError):
                 engine.remove(place.name)
-                _remove_launcher(folder)
+                remove_launcher(folder)
             raise _container.explained(refused, prepared) from refused
 
     def _place_launcher(self, folder: Path, record: dict[str, Any], *, alone: bool) -> None:
@@ -124,7 +132,7 @@ class DockerBackend(FolderBackend):
         for run in runs:
             told = self._ended(run)
             if told is None:
-                asked[_place(run).url].append(run)
+                asked[place_of_run(run).url].append(run)
             else:
                 seen[run.name] = told
         for url, group in asked.items():
@@ -138,10 +146,10 @@ class DockerBackend(FolderBackend):
         if record is None:
             return None
         try:
-            told = told_by_agent({"sight": Sight.EXITED, "exit": _whole(agent.decode(record), folder)})
+            told = told_by_agent({"sight": Sight.EXITED, "exit": whole(agent.decode(record), folder)})
         except (KeyError, TypeError, ValueError):
             return Observation(Sight.NO_ANSWER, evidence=f"{folder / agent.EXIT} is damaged")
-        known = _known(folder)
+        known = known_place(folder)
         if known is not None:
             with suppress(MlcliError):  # else the next look at this engine removes it
                 _clean(Engine(known.url), known.name, folder)
@@ -150,7 +158,7 @@ class DockerBackend(FolderBackend):
     def _ask(self, engine: Engine, runs: Sequence[RunHandle]) -> Mapping[str, Observation]:
         try:
             found = {entry["Names"][0].lstrip("/"): entry for entry in engine.list(_container.RUN)}
-            seen = {run.name: self._seen(engine, run, found.get(_place(run).name)) for run in runs}
+            seen = {run.name: self._seen(engine, run, found.get(place_of_run(run).name)) for run in runs}
         except TransportError as failed:
             return {run.name: Observation(Sight.NO_ANSWER, evidence=failed.message) for run in runs}
         with suppress(TransportError):
@@ -159,7 +167,7 @@ class DockerBackend(FolderBackend):
 
     def _seen(self, engine: Engine, run: RunHandle, entry: Mapping[str, Any] | None) -> Observation:
         folder = Path(run.run_folder)
-        begun = _record(folder / agent.AGENT)
+        begun = read_record(folder / agent.AGENT)
         started_at = begun["started_at"] if begun else None
         if entry is None:
             return self._ended(run) or _without_container(folder, begun)
@@ -167,20 +175,73 @@ class DockerBackend(FolderBackend):
             return _created(engine, folder, entry)
         if entry["State"] in _OVER:
             return self._ended(run) or self._end_of(engine, run, begun)
+        if not engine.is_local and (told := engine.inspect(place_of_run(run).name)) is not None:
+            started_at = _container.seconds(told["State"]["StartedAt"])
         evidence = "" if entry["State"] == "running" else f"the container is {entry['State']}"
-        return Observation(Sight.RUNNING if begun else Sight.STARTING, started_at=started_at, evidence=evidence)
+        return Observation(Sight.RUNNING if started_at else Sight.STARTING, started_at=started_at, evidence=evidence)
 
     def _end_of(self, engine: Engine, run: RunHandle, begun: Mapping[str, Any] | None) -> Observation:
-        """Write down the end of a container whose agent could not."""
-        folder, name = Path(run.run_folder), _place(run).name
+        """Bring the end of a container home; write it down when its agent could not."""
+        folder, name = Path(run.run_folder), place_of_run(run).name
         told = engine.inspect(name)
         if told is None:
             return _without_container(folder, begun)
+        if not engine.is_local:
+            with held(folder):
+                if not has(folder, agent.EXIT):
+                    outputs = (read_record(folder / RECORD) or {}).get("outputs", [])
+                    _remote.copy_home(engine, name, folder, outputs)
+            begun = read_record(folder / agent.AGENT)
+            if home := self._ended(run):
+                return home
         words = masked(engine.last_words(name))
-        cancelled = _exists(folder, agent.CANCEL)
+        cancelled = has(folder, agent.CANCEL)
         record = _container.exit_record(told, begun=begun, cancelled=cancelled, words=words)
         self._transport.write(str(folder / agent.EXIT), agent.encode(record).encode() + b"\n")
         return self._ended(run) or Observation(Sight.NO_ANSWER)
+
+    # Files: those of a run on a far engine are there until it ends
+
+    def read(self, run: RunHandle, path: str, offset: int = 0, limit: int | None = None) -> bytes | None:
+        """Bytes of a file below the run folder."""
+        far = self._far(run)
+        if far is None or path == agent.EXIT:
+            return super().read(run, path, offset, limit)
+        return _remote.read(Engine(far.url), far.name, below(run, path), offset, limit)
+
+    def list_files(self, run: RunHandle, folder: str = ".") -> Mapping[str, int]:
+        """Files below a folder of the run folder."""
+        with self._near(run, folder) as near:
+            return super().list_files(near, folder)
+
+    def fetch(
+        self, run: RunHandle, path: str, target: Path, progress: Callable[[str, int], None] | None = None
+    ) -> None:
+        """Copy a file to ``target``, or a folder's files below it."""
+        with self._near(run, path) as near:
+            super().fetch(near, path, target, progress)
+
+    def _far(self, run: RunHandle) -> Place | None:
+        """The container that has the run's files, None when they are here."""
+        known = known_place(Path(run.run_folder))
+        if known is None or docker_engine.is_local(known.url) or has(Path(run.run_folder), agent.EXIT):
+            return None
+        return known
+
+    @contextmanager
+    def _near(self, run: RunHandle, path: str) -> Iterator[RunHandle]:
+        """The run with that path of its folder on this machine, copied for the moment if need be."""
+        import tempfile
+
+        source, far = below(run, path), self._far(run)
+        if far is None:
+            yield run
+            return
+        with tempfile.TemporaryDirectory(prefix="mlcli-") as copied:
+            target = Path(copied) / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            _remote.peek(Engine(far.url), far.name, source, target)
+            yield replace(run, run_folder=copied)
 
     # Cancel, forget
 
@@ -188,23 +249,23 @@ class DockerBackend(FolderBackend):
         """Tell the agent in the container; a run that has not started never will."""
         folder = Path(run.run_folder)
         self._transport.make_folder(str(folder))
-        with _held(folder):
-            if _exists(folder, agent.EXIT):
+        with held(folder):
+            if has(folder, agent.EXIT):
                 return
-            known = _known(folder)
+            known = known_place(folder)
             if known is None:
-                if not _exists(folder, agent.AGENT):
+                if not has(folder, agent.AGENT):
                     self._never_starts(folder)
                 return
             self._end(Engine(known.url), known, folder)
 
-    def _end(self, engine: Engine, place: _Place, folder: Path) -> None:
+    def _end(self, engine: Engine, place: Place, folder: Path) -> None:
         found = engine.inspect(place.name)
         state = found["State"]["Status"] if found else None
-        if state == "created" or (state is None and not _exists(folder, agent.AGENT)):
+        if state == "created" or (state is None and not has(folder, agent.AGENT)):
             engine.remove(place.name)
             self._never_starts(folder)
-            _remove_launcher(folder)
+            remove_launcher(folder)
             return
         if state == "paused":
             engine.unpause(place.name)
@@ -219,76 +280,9 @@ class DockerBackend(FolderBackend):
 
     def forget(self, run: RunHandle) -> None:
         """Remove the container of a run that has ended, if it was kept or could not be removed then."""
-        known = _known(Path(run.run_folder))
+        known = known_place(Path(run.run_folder))
         if known is not None:
             _remove_all(Engine(known.url), known.name, Path(run.run_folder))
-
-
-# Run folders
-
-
-@contextmanager
-def _held(folder: Path) -> Iterator[None]:
-    """The right to start the run, or to see to it that it never starts."""
-    from fcntl import LOCK_EX, flock
-
-    lock = os.open(folder / agent.LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        with suppress(OSError):  # a file system without locks: the container's name still keeps the job single
-            flock(lock, LOCK_EX)
-        yield
-    finally:
-        os.close(lock)
-
-
-def _exists(folder: Path, name: str) -> bool:
-    return (folder / name).exists()
-
-
-def _is_begun(folder: Path) -> bool:
-    return _exists(folder, agent.AGENT) or _exists(folder, agent.EXIT)
-
-
-def _record(file: Path) -> dict[str, Any] | None:
-    try:
-        value = agent.decode(file.read_bytes())
-    except (OSError, ValueError):
-        return None
-    return value if isinstance(value, dict) else None
-
-
-def _whole(record: Any, folder: Path) -> Any:
-    """A shell without ``date`` leaves the time out: the record's own file has it."""
-    if isinstance(record, dict) and record.get("ended_at") is None:
-        return {**record, "ended_at": (folder / agent.EXIT).stat().st_mtime}
-    return record
-
-
-def _known(folder: Path) -> _Place | None:
-    """The container that was, or was about to be, created for the run, unless it is removed."""
-    record = _record(folder / _RECORD)
-    return _Place(record["name"], record["engine"]) if record else None
-
-
-def _place_of(run: str, folder: Path) -> _Place:
-    return _Place(docker_engine.container_name(run, str(folder)), docker_engine.base_url() or "")
-
-
-def _place(run: RunHandle) -> _Place:
-    """Where the run was submitted to, whatever DOCKER_HOST says today."""
-    name, at, url = (run.native_id or "").partition("@")
-    folder = Path(run.run_folder)
-    return _Place(name, url) if at else _known(folder) or _place_of(run.name, folder)
-
-
-def _forget_secrets(folder: Path) -> None:
-    for name in (agent.LAUNCH, _launcher.PLAIN):
-        (folder / name).unlink(missing_ok=True)
-
-
-def _remove_launcher(folder: Path) -> None:
-    _forget_secrets(folder)
-    shutil.rmtree(folder / _launcher.FOLDER, ignore_errors=True)
 
 
 # Containers
@@ -299,7 +293,7 @@ def _owner() -> str:
     return f"{agent.boot_id().partition('@')[2]}:{os.getuid()}"
 
 
-def _waits(engine: Engine, place: _Place) -> bool:
+def _waits(engine: Engine, place: Place) -> bool:
     """Whether the container was created and not started: by somebody who was killed then."""
     found = engine.inspect(place.name)
     return found is not None and found["State"]["Status"] == "created"
@@ -307,41 +301,30 @@ def _waits(engine: Engine, place: _Place) -> bool:
 
 def _created(engine: Engine, folder: Path, entry: Mapping[str, Any]) -> Observation:
     """Somebody is about to start it, or was killed, or got no answer when it was to start."""
-    if _is_locked(folder):
+    if is_locked(folder):
         return Observation(Sight.STARTING)
     if time.time() - entry["Created"] > LOST_GRACE_S:
         _remove_all(engine, entry["Names"][0].lstrip("/"), folder)
     return Observation(Sight.ABSENT, evidence="its container was created and never started")
 
 
-def _is_locked(folder: Path) -> bool:
-    from fcntl import LOCK_NB, LOCK_SH, flock
-
-    with suppress(FileNotFoundError), (folder / agent.LOCK).open("rb") as lock:
-        try:
-            flock(lock, LOCK_SH | LOCK_NB)
-        except OSError:
-            return True
-    return False
-
-
 def _without_container(folder: Path, begun: Mapping[str, Any] | None) -> Observation:
     if begun is None:
         return Observation(Sight.ABSENT, evidence="there is no container of it")
-    _remove_launcher(folder)
+    remove_launcher(folder)
     evidence = "its container is gone: it was removed by hand, or its engine has lost it"
     return Observation(Sight.GONE, started_at=begun["started_at"], evidence=evidence)
 
 
 def _clean(engine: Engine, name: str, folder: Path) -> None:
     """Take away what an ended run does not need, unless the person wants its container."""
-    if not (_record(folder / _RECORD) or {}).get("keep"):
+    if not (read_record(folder / RECORD) or {}).get("keep"):
         _remove_all(engine, name, folder)
 
 
 def _remove_all(engine: Engine, name: str, folder: Path) -> None:
     engine.remove(name)
-    _remove_launcher(folder)
+    remove_launcher(folder)
 
 
 def _sweep(engine: Engine, entries: Iterable[Mapping[str, Any]]) -> None:
@@ -351,7 +334,7 @@ def _sweep(engine: Engine, entries: Iterable[Mapping[str, Any]]) -> None:
         folder = Path(labels.get(_container.FOLDER, ""))
         if labels.get(_container.OWNER) != _owner() or not folder.parent.is_dir():
             continue
-        ended = entry["State"] in _OVER and _exists(folder, agent.EXIT) and _container.KEEP not in labels
+        ended = entry["State"] in _OVER and has(folder, agent.EXIT) and _container.KEEP not in labels
         if ended or not folder.exists():
             engine.remove(entry["Id"])
 

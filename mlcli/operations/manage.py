@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
-from mlcli.domain.errors import MlcliError
+from mlcli.domain.errors import MlcliError, TransportError
 from mlcli.domain.run import Run, RunChanges, RunFilter
 from mlcli.domain.state import State
 from mlcli.operations import layout, observe
@@ -33,7 +34,13 @@ def delete(services: Services, name: str) -> int:
     run = observe.get(services, name)
     if not run.state.is_end:
         raise MlcliError(f"job {name} is {run.state}", hint=f"stop it first: mlcli job cancel -n {name}")
-    return services.runs.delete(name)
+    return _delete(services, run)
+
+
+def _delete(services: Services, run: Run) -> int:
+    with suppress(TransportError):  # a compute that does not answer must not keep the run
+        services.backend(run.backend).forget(observe.handle(services, run))
+    return services.runs.delete(run.name)
 
 
 @dataclass(frozen=True)
@@ -61,7 +68,7 @@ def prune(
     doomed = _doomed(services, older_than_s, keep_last, states)
     if dry_run:
         return Pruned(tuple(run.name for run in doomed), 0, 0)
-    run_bytes = sum(services.runs.delete(run.name) for run in doomed)
+    run_bytes = sum(_delete(services, run) for run in doomed)
     return Pruned(tuple(run.name for run in doomed), run_bytes, services.snapshots.prune(_used_snapshots(services)))
 
 

@@ -8,12 +8,15 @@ from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from mlcli import docker_engine
 from mlcli.domain.errors import MlcliError, NotFoundError, SnapshotError, UnsupportedError
 from mlcli.domain.job import CommandJob, DataInput, LiteralInput, Output
+from mlcli.domain.nodes import NodePlan, node_of, priority_of
 from mlcli.domain.plan import CodePlan, ContainerPlan, EnvironmentPlan, InputPlan, OutputPlan, Plan
 from mlcli.domain.redaction import masked
 from mlcli.operations import layout, names
 from mlcli.operations.containers import choose
+from mlcli.operations.machine import this_machine
 from mlcli.ports.services import Services
 from mlcli.spec.interpolate import interpolate, literal_text
 
@@ -38,6 +41,8 @@ def plan(
         notices.append(choice.notice)
     backend = _backend(services, compute, refusals, container=choice.container)
     folder = services.runs.folder(run)
+    if choice.container and keep_container:
+        notices.append(_kept(docker_engine.container_name(run, str(folder))))
     try:
         notices += services.backend(backend).check(job)
     except UnsupportedError as refused:
@@ -59,10 +64,17 @@ def plan(
         outputs=outputs,
         resources=job.resources,
         timeout_s=job.timeout_s,
+        node=_node(services, compute, notices),
+        priority=priority_of(job.document.get("queue_settings") or {}),
         notices=tuple(notices),
         refusals=tuple(refusals),
     )
     return replace(planned, environment_variables=dict(_variables(services.name, job, planned)))
+
+
+def _kept(container: str) -> str:
+    shell = docker_engine.shell_hint(container)
+    return f"the container {container} is kept; a shell in it: {shell}; remove it with: docker rm -f {container}"
 
 
 def _refusal(error: MlcliError) -> str:
@@ -74,9 +86,24 @@ def _refusal(error: MlcliError) -> str:
 def _backend(services: Services, compute: str, refusals: list[str], *, container: bool) -> str:
     try:
         return services.backend_of_compute(compute, container=container)
-    except NotFoundError as missing:
+    except (NotFoundError, UnsupportedError) as missing:
         refusals.append(_refusal(missing))
         return services.backend_of_compute(DEFAULT_COMPUTE, container=container)
+
+
+def _node(services: Services, name: str, notices: list[str]) -> NodePlan | None:
+    """What the job gets of this machine, where it waits for a node of a compute; None where it does not."""
+    if name == DEFAULT_COMPUTE:
+        return None
+    try:
+        compute = services.computes.get(name)
+    except NotFoundError:  # refused already
+        return None
+    if not compute.has_queue:
+        return None
+    if not compute.started:
+        notices.append(f"compute {name} is stopped: the job waits until mlcli compute start --name {name}")
+    return node_of(compute, this_machine())
 
 
 def _with_environment(services: Services, job: CommandJob, refusals: list[str], notices: list[str]) -> CommandJob:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mlcli.domain.job import CommandJob
+from mlcli.domain.nodes import Allocation
 from mlcli.domain.observation import Observation
 from mlcli.domain.plan import Plan
 from mlcli.ports.environments import Activation
@@ -53,12 +54,14 @@ class Prepared:
     """A plan whose slow parts are done: environment built, inputs in place, snapshot stored (``snapshot`` digest).
 
     ``secrets``: environment variables that must not be written anywhere but the agent's own launch file.
+    ``allocation``: the node of its compute that the run has, whose limits hold for it; None: it has the whole machine.
     """
 
     plan: Plan
     activation: Activation
     snapshot: str | None = None
     secrets: Mapping[str, str] = field(default_factory=dict)
+    allocation: Allocation | None = None
 
 
 @dataclass(frozen=True)
@@ -113,6 +116,9 @@ class Backend(ABC):
         self, run: RunHandle, path: str, target: Path, progress: Callable[[str, int], None] | None = None
     ) -> None:
         """Copy a file or folder below the run folder to this machine, complete or with an error."""
+
+    def forget(self, run: RunHandle) -> None:  # noqa: B027  (a process that has ended has left nothing)
+        """Remove what is left on the compute of a run that has ended, before its folder goes. Idempotent."""
 
     def close(self) -> None:  # noqa: B027  (nothing to close is the common case)
         """Let go of connections. Idempotent."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from mlcli import docker_engine as product
 from mlcli.backends.docker import DockerBackend
 from mlcli.domain.settings import Settings
 from mlcli.ports.environments import Activation
@@ -65,6 +66,22 @@ class TestWithPython(InContainers):
 
 
 class TestWithoutPython(InContainers):
+    @pytest.fixture
+    def image(self, docker_engine: DockerEngine) -> str:
+        return docker_engine.tiny_image
+
+
+class TestOnAFarEngine(TestWithPython):
+    """As if the engine could not mount this machine's folders: everything is copied. (Over ssh and tcp: tests/docker.)"""
+
+    @pytest.fixture
+    def backend(self, docker_engine: DockerEngine, monkeypatch: pytest.MonkeyPatch) -> DockerBackend:
+        monkeypatch.setattr(product, "is_local", lambda _: False)
+        monkeypatch.setenv("DOCKER_HOST", docker_engine.base_url)
+        return DockerBackend(Settings(kill_grace_s=2.0))
+
+
+class TestWithoutPythonOnAFarEngine(TestOnAFarEngine):
     @pytest.fixture
     def image(self, docker_engine: DockerEngine) -> str:
         return docker_engine.tiny_image
