@@ -42,6 +42,24 @@ ROOMS: dict[str, dict[str, Entry]] = {
 }
 
 
+COMPUTES: dict[str, str] = {
+    "local": "local",
+    "amlcompute": "local",
+    "computeinstance": "local",
+}
+"""Type of compute -> the backend that runs its jobs. A type that is not here can be written down, and not used yet."""
+
+
+def compute_backend(kind: str) -> str:
+    """The backend that runs the jobs of a type of compute. Raises UnsupportedError."""
+    if kind in COMPUTES:
+        return COMPUTES[kind]
+    raise UnsupportedError(
+        f"this version of mlcli cannot run jobs on a compute of type {kind}",
+        hint=f"the types that it can: {', '.join(sorted(COMPUTES))}",
+    )
+
+
 def names(room: str) -> Iterator[str]:
     """Every registered name of a room: ours first, then those that installed packages add.
 

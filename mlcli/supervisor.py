@@ -1,4 +1,5 @@
-"""The detached process that carries one submitted run through its preparation: ``python -m mlcli.supervisor WS RUN``.
+"""The detached process that carries one submitted run through its preparation, ``python -m mlcli.supervisor WS run RUN``, or
+gives out the nodes of a compute while runs wait for them, ``python -m mlcli.supervisor WS queue COMPUTE``.
 
 It leads a session of its own, so that a closed terminal does not end it and a cancel can end it with all that it
 started. It may be killed at any time: the next command that looks at the run starts another.
@@ -9,14 +10,18 @@ from __future__ import annotations
 import sys
 
 from mlcli.domain.errors import MlcliError
-from mlcli.operations.carry import carry
+from mlcli.operations.queueing import bring, watch
 from mlcli.workspace import open_workspace
 
 
-def main(workspace_name: str, run: str) -> None:
-    """Carry the run; its failures are written to the run, and only what cannot be written there is told here."""
+def main(workspace_name: str, what: str, name: str) -> None:
+    """Do it; the failures of a run are written to the run, and only what cannot be written there is told here."""
     try:
-        carry(open_workspace(workspace_name), run, detached=True)
+        services = open_workspace(workspace_name)
+        if what == "queue":
+            watch(services, name)
+        else:
+            bring(services, name, detached=True)
     except MlcliError as failed:
         sys.exit(failed.message)
 

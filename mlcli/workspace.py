@@ -24,7 +24,7 @@ from mlcli.domain.settings import Settings
 from mlcli.operations import layout
 from mlcli.ports.backends import Backend
 from mlcli.ports.environments import EnvironmentBuilder
-from mlcli.ports.stores import AssetStore, DownloadCache, RunStore, SnapshotStore
+from mlcli.ports.stores import AssetStore, ComputeStore, DownloadCache, RunStore, SnapshotStore
 
 DEFAULT_NAME = "default"
 
@@ -62,6 +62,13 @@ class Workspace:
 
         return FolderAssets(self.root)
 
+    @cached_property
+    def computes(self) -> ComputeStore:
+        """The named computes of this workspace."""
+        from mlcli.stores.computes import FileComputes
+
+        return FileComputes(self.root)
+
     def others(self) -> Iterator[Workspace]:
         """The other workspaces of this home, with which it shares its environments."""
         for folder in sorted(self.root.parent.glob("[!.]*/")):
@@ -70,7 +77,7 @@ class Workspace:
 
     def notices(self) -> list[str]:
         """What the stores that were opened had to mend, as sentences for the person."""
-        opened = [vars(self)[name] for name in ("runs", "snapshots", "assets") if name in vars(self)]
+        opened = [vars(self)[name] for name in ("runs", "snapshots", "assets", "computes") if name in vars(self)]
         return [sentence for store in opened for sentence in store.notices]
 
     @cached_property
@@ -97,13 +104,16 @@ class Workspace:
         return local
 
     def backend_of_compute(self, compute: str, *, container: bool = False) -> str:
-        """The backend that serves a compute. Raises NotFoundError."""
+        """The backend that serves a compute. Raises NotFoundError, UnsupportedError."""
         if compute == "local":
             return "docker" if container else "local"
-        raise NotFoundError(
-            f"there is no compute named {compute!r} in workspace {self.name!r}",
-            hint="to run on this machine add: --set compute=local",
-        )
+        try:
+            kind = self.computes.get(compute).type
+        except NotFoundError as missing:
+            elsewhere = "to run on this machine add: --set compute=local"
+            raise NotFoundError(missing.message, hint=f"{missing.hint}; {elsewhere}") from None
+        backend = registry.compute_backend(kind)
+        return "docker" if container and backend == "local" else backend
 
     def environment_builders(self) -> Iterator[EnvironmentBuilder]:
         """Every registered builder, made when it is come to."""
@@ -128,13 +138,19 @@ class Workspace:
 
     def supervise(self, run: str) -> None:
         """Start the detached supervisor of a run, in a session of its own; its output goes to the run's system logs."""
+        self._detach(["run", run], self.runs.folder(run) / layout.SUPERVISOR_LOG)
+
+    def watch_queue(self, compute: str) -> None:
+        """The same for the queue of a compute; what it has to say goes to a log beside the computes."""
+        self._detach(["queue", compute], self.root / "computes" / f".{compute}.watcher.log")
+
+    def _detach(self, arguments: list[str], log: Path) -> None:
         import subprocess
 
-        log = self.runs.folder(run) / layout.SUPERVISOR_LOG
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as output:
             process = subprocess.Popen(
-                [sys.executable, "-m", "mlcli.supervisor", self.name, run],
+                [sys.executable, "-m", "mlcli.supervisor", self.name, *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

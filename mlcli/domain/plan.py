@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from mlcli.domain.job import EnvironmentSpec, Resources
+from mlcli.domain.nodes import NodePlan
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,8 @@ class Plan:
 
     ``command`` is the shell text with every reference replaced and quoted. ``environment_variables`` are the job's own
     and the ones that Azure ML sets (``AZUREML_RUN_ID``, ``AZURE_ML_INPUT_x``, ...). ``timeout_s``: seconds or None.
+    ``node``: what the run gets once a node of its compute is free, None where it waits for none; of those that wait the
+    greatest ``priority`` goes first.
     ``notices``: sentences that the person sees and that are kept with the run. ``refusals``: what keeps it from being
     submitted, each with what to do; a plan with one can be looked at but is never sent.
     """
@@ -92,6 +95,8 @@ class Plan:
     outputs: tuple[OutputPlan, ...] = ()
     resources: Resources = field(default_factory=Resources)
     timeout_s: float | None = None
+    node: NodePlan | None = None
+    priority: int = 0
     notices: tuple[str, ...] = ()
     refusals: tuple[str, ...] = ()
 

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -20,6 +21,7 @@ from typing import Any
 from mlcli import agent
 from mlcli.domain.errors import LeaseLostError, MlcliError, StoreError
 from mlcli.domain.job import BuildContext, EnvironmentSpec, RegistryLogin, Resources
+from mlcli.domain.nodes import Allocation, NodePlan
 from mlcli.domain.plan import CodePlan, ContainerPlan, EnvironmentPlan, InputPlan, OutputPlan, Plan
 from mlcli.domain.run import Event, Lease
 from mlcli.domain.state import Reason, State
@@ -37,7 +39,8 @@ class _Canceled(Exception):  # noqa: N818  (a turn of events, not an error)
 
 
 def carry(services: Services, name: str, *, detached: bool = False) -> None:
-    """Prepare and submit the run, if nobody else does. Failures become the run's end, with their message.
+    """Prepare and submit the run, if nobody else does; one that needs a node of its compute and has none is Queued then.
+    Failures become the run's end, with their message.
 
     Raises StoreError when not even that can be written down: then the run was not submitted.
     ``detached``: this process leads a session of its own, which a cancel may end whole; its identity is written down.
@@ -66,6 +69,13 @@ def _carry(services: Services, name: str, lease: Lease) -> None:
         with _preparation_log(runs.folder(name) / layout.PREPARATION_LOG) as log:
             prepared = _prepare(services, plan, snapshot, log, keeper)
         keeper.check()
+        if plan.node is not None:
+            allocation = load_allocation(runs, name)
+            if allocation is None:
+                waits = f"waits for a free node of compute {plan.compute}"
+                runs.append(name, Event(Reason.QUEUED, time.time(), waits), lease)
+                return
+            prepared = replace(prepared, allocation=allocation)
         _submit(services, prepared, lease)
     except _Canceled:
         runs.append(name, Event(Reason.CANCELED_BY_USER, time.time(), "cancelled while it was prepared"), lease)
@@ -253,9 +263,22 @@ def _plan(document: Mapping[str, Any]) -> tuple[Plan, str | None]:
     resources = dict(plan["resources"])
     resources["locations"] = tuple(resources["locations"])
     plan["resources"] = Resources(**resources)
+    plan["node"] = NodePlan(**plan["node"]) if plan.get("node") else None
     plan["notices"] = tuple(plan["notices"])
     plan["refusals"] = tuple(plan["refusals"])
     return Plan(**plan), document["snapshot"]
+
+
+def load_allocation(runs: RunStore, name: str) -> Allocation | None:
+    """The node that a run has, or had; None when it never got one. Raises StoreError for a damaged document."""
+    document: Mapping[str, Any] | None = runs.document(name, layout.ALLOCATION_DOCUMENT)
+    if document is None:
+        return None
+    try:
+        return Allocation(document["node"], tuple(document["cpus"]), document["memory_bytes"], document["nice"])
+    except (TypeError, KeyError) as error:
+        file = runs.folder(name) / layout.ALLOCATION_DOCUMENT
+        raise StoreError(f"{file} is damaged", hint=f"cancel the job: mlcli job cancel -n {name}") from error
 
 
 @contextmanager

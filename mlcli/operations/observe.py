@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from mlcli import agent
-from mlcli.domain.errors import MlcliError, StoreError, TransportError
+from mlcli.domain.errors import MlcliError, NotFoundError, StoreError, TransportError
 from mlcli.domain.observation import Sight, reconcile
 from mlcli.domain.run import Event, Run, RunFilter, moved_by
 from mlcli.domain.state import State
@@ -56,6 +56,9 @@ def refresh(services: Services, runs: Sequence[Run]) -> list[Run]:
             current[run.name] = run
         for name in orphans:
             _attend(services, current[name])
+        for compute in {run.compute for run in live if is_waiting(services, current[run.name])}:
+            with suppress(MlcliError, OSError):
+                attend_queue(services, compute)
     return [current[run.name] for run in runs]
 
 
@@ -129,9 +132,30 @@ class _Recorder:
         return moved_by(run, event)
 
 
+def is_waiting(services: Services, run: Run) -> bool:
+    """Whether it is prepared and waits for a node of its compute, or for somebody to submit it to the one that it has."""
+    return run.state is State.QUEUED and not _is_submitted(services, run)
+
+
+def is_watched(services: Services, compute: str) -> bool:
+    """Whether a live process gives out the nodes of the compute as they become free."""
+    watcher = services.computes.watcher(compute)
+    return watcher is not None and agent.is_alive(dict(watcher))
+
+
+def attend_queue(services: Services, compute: str) -> None:
+    """See that somebody gives out the nodes of a compute for which runs wait; a stopped one has none to give."""
+    with suppress(NotFoundError):
+        if not services.computes.get(compute).started:
+            return
+    if not is_watched(services, compute):
+        services.watch_queue(compute)
+
+
 def _is_submitted(services: Services, run: Run) -> bool:
     """Whether the backend knows of it: also when its supervisor died between the submission and saying so."""
-    return run.state not in UNSUBMITTED or services.runs.document(run.name, layout.SUBMISSION_DOCUMENT) is not None
+    unsure = run.state in UNSUBMITTED or run.state is State.QUEUED
+    return not unsure or services.runs.document(run.name, layout.SUBMISSION_DOCUMENT) is not None
 
 
 def _since(services: Services, run: Run) -> float:

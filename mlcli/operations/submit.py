@@ -12,8 +12,9 @@ from mlcli.domain.job import CommandJob
 from mlcli.domain.plan import Plan
 from mlcli.domain.run import Run
 from mlcli.operations import layout
-from mlcli.operations.carry import carry, uninterrupted
+from mlcli.operations.carry import uninterrupted
 from mlcli.operations.git import git_facts
+from mlcli.operations.queueing import PRIORITY, bring
 from mlcli.ports.services import Services
 
 
@@ -40,7 +41,7 @@ def submit(services: Services, job: CommandJob, plan: Plan) -> Run:
         display_name=job.display_name,
         description=job.description,
         tags=dict(job.tags),
-        properties={**job.properties, **facts.as_properties()},
+        properties={**job.properties, **facts.as_properties(), **_priority(plan)},
         notices=plan.notices,
     )
     documents = {
@@ -53,12 +54,16 @@ def submit(services: Services, job: CommandJob, plan: Plan) -> Run:
     return services.runs.get(run.name)
 
 
+def _priority(plan: Plan) -> dict[str, str]:
+    return {PRIORITY: str(plan.priority)} if plan.priority else {}
+
+
 def _have_carried(services: Services, plan: Plan) -> None:
     try:
         if plan.needs_preparation:
             services.supervise(plan.run)
         else:
-            carry(services, plan.run)
+            bring(services, plan.run)
     except (StoreError, OSError):  # it was not begun (a full disk, no process to be had): no half run stays
         with suppress(MlcliError):
             services.runs.delete(plan.run)

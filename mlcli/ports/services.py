@@ -10,7 +10,7 @@ from mlcli.domain.job import EnvironmentSpec
 from mlcli.domain.settings import Settings
 from mlcli.ports.backends import Backend
 from mlcli.ports.environments import EnvironmentBuilder
-from mlcli.ports.stores import AssetStore, DownloadCache, RunStore, SnapshotStore
+from mlcli.ports.stores import AssetStore, ComputeStore, DownloadCache, RunStore, SnapshotStore
 
 
 class Services(Protocol):
@@ -51,6 +51,11 @@ class Services(Protocol):
         """The named assets."""
         ...
 
+    @property
+    def computes(self) -> ComputeStore:
+        """The named computes."""
+        ...
+
     def others(self) -> Iterator[Services]:
         """The other workspaces of the same home; caches of environments and downloads are theirs too."""
         ...
@@ -65,7 +70,7 @@ class Services(Protocol):
 
     def backend_of_compute(self, compute: str, *, container: bool = False) -> str:
         """The registered backend name that serves a compute, in a container or not. Raises NotFoundError for a compute
-        that does not exist.
+        that does not exist, UnsupportedError for one of a type that jobs cannot be run on yet.
         """
         ...
 
@@ -85,4 +90,8 @@ class Services(Protocol):
 
     def supervise(self, run: str) -> None:
         """Start the detached supervisor that carries this run on."""
+        ...
+
+    def watch_queue(self, compute: str) -> None:
+        """Start the detached process that gives out the nodes of a compute while runs wait for them."""
         ...

@@ -1,0 +1,223 @@
+"""Computes: make, change, look at and remove the named places where jobs run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+from mlcli import registry
+from mlcli.domain.compute import Compute
+from mlcli.domain.errors import MlcliError, NotFoundError, UsageError
+from mlcli.domain.nodes import GB, node_of
+from mlcli.domain.run import Run, RunFilter
+from mlcli.operations import observe, queueing
+from mlcli.operations.cancel import cancel
+from mlcli.operations.carry import load_allocation
+from mlcli.operations.machine import this_machine
+from mlcli.operations.records import iso_time
+from mlcli.ports.services import Services
+from mlcli.spec.computes import BUILT_IN, WrittenCompute
+
+_THIS_MACHINE = Compute(
+    BUILT_IN, BUILT_IN, 0.0, description="This machine: jobs start at once, as many as are submitted."
+)
+_PREPARING = observe.UNSUBMITTED
+
+
+def create(services: Services, compute: Compute) -> list[str]:
+    """Keep a new compute; what a person may want to know of it. Raises UnsupportedError for a type that no job can be run
+    on, NameTakenError.
+    """
+    registry.compute_backend(compute.type)
+    services.computes.create(compute)
+    return node_notices(compute)
+
+
+def update(services: Services, name: str, change: Callable[[Compute], WrittenCompute]) -> tuple[Compute, list[str]]:
+    """Replace a compute's definition by what ``change`` makes of it; runs that wait go on by the new one."""
+    _check_not_built_in(name, "changed")
+    notices: list[str] = []
+
+    def changed(compute: Compute) -> Compute:
+        written = change(compute)
+        if (written.compute.name, written.compute.type) != (compute.name, compute.type):
+            raise UsageError("the name and the type of a compute stay", hint="create another one")
+        notices.extend((*written.notices, *node_notices(written.compute)))
+        return replace(written.compute, started=compute.started)
+
+    compute = services.computes.edit(name, changed)
+    _move_on(services, compute)
+    return compute, notices
+
+
+def switch(services: Services, name: str, *, started: bool) -> Compute:
+    """Start a compute, or stop it: no job starts on it any more, those that run go on."""
+    _check_not_built_in(name, "stopped")
+    compute = services.computes.edit(name, lambda compute: replace(compute, started=started))
+    _move_on(services, compute)
+    return compute
+
+
+def _move_on(services: Services, compute: Compute) -> None:
+    if compute.has_queue and compute.started:
+        queueing.advance(services, compute.name)
+
+
+def delete(services: Services, name: str, *, force: bool = False) -> None:
+    """Forget a compute. Raises MlcliError while jobs are live on it, unless ``force``: then they are cancelled."""
+    _check_not_built_in(name, "deleted")
+    services.computes.get(name)
+    live = _live(services).get(name, [])
+    if live and not force:
+        names = ", ".join(run.name for run in live[:5]) + (", ..." if len(live) > 5 else "")
+        count = "1 job is" if len(live) == 1 else f"{len(live)} jobs are"
+        raise MlcliError(
+            f"{count} live on compute {name}: {names}",
+            hint="wait for them, or end them with it: --force",
+        )
+    services.computes.edit(name, lambda compute: replace(compute, started=False))
+    for run in live:
+        with suppress(NotFoundError):
+            cancel(services, run.name)
+    services.computes.delete(name)
+
+
+def get(services: Services, name: str) -> Compute:
+    """The compute of that name, ``local`` too. Raises NotFoundError."""
+    return _THIS_MACHINE if name == BUILT_IN else services.computes.get(name)
+
+
+def records(services: Services, kind: str | None = None) -> list[dict[str, Any]]:
+    """Every compute (of a type), this machine first."""
+    live = _live(services)
+    found = [one for one in (_THIS_MACHINE, *services.computes.list()) if kind in {None, one.type}]
+    return [_record(services, one, live.get(one.name, [])) for one in found]
+
+
+def record(services: Services, name: str) -> dict[str, Any]:
+    """One compute, with what goes on there now. Raises NotFoundError."""
+    compute = get(services, name)
+    return _record(services, compute, _live(services).get(name, []))
+
+
+def _record(services: Services, compute: Compute, live: Sequence[Run]) -> dict[str, Any]:
+    waiting = [run for run in live if observe.is_waiting(services, run)]
+    preparing = [run for run in live if run.state in _PREPARING]
+    busy = len(live) - len(waiting) - len(preparing)
+    shown = {
+        "name": compute.name,
+        "type": compute.type,
+        "description": compute.description,
+        "tags": dict(compute.tags),
+        "location": compute.document.get("location"),
+        "provisioning_state": "Succeeded",
+        "state": "Running" if compute.started else "Stopped",
+        "created_on": iso_time(compute.created_at) if compute.created_at else None,
+        "size": compute.size,
+        "tier": compute.tier,
+        "min_instances": compute.min_instances,
+        "max_instances": compute.max_instances,
+        "idle_time_before_scale_down": int(compute.idle_time_s),
+        "node": _node_record(compute),
+        "nodes": _counts(nodes(services, compute.name)) if compute.has_queue else None,
+        "jobs": {"preparing": len(preparing), "queued": len(waiting), "running": busy},
+    }
+    return {**shown, **{key: value for key, value in compute.document.items() if key not in shown}}
+
+
+def _node_record(compute: Compute) -> dict[str, Any] | None:
+    node = node_of(compute, this_machine())
+    if node.cores is None or node.memory_bytes is None:
+        return None
+    return {"cores": node.cores, "memory_gb": round(node.memory_bytes / GB, 1), "scaled_down": node.scaled}
+
+
+def _counts(shown: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    running = sum(node["node_state"] == "running" for node in shown)
+    return {"running": running, "idle": len(shown) - running, "total": len(shown)}
+
+
+def _live(services: Services) -> dict[str, list[Run]]:
+    """Compute -> its live runs, as they are now."""
+    found: dict[str, list[Run]] = {}
+    for run in observe.refresh(services, services.runs.list(RunFilter(states=observe.LIVE, include_archived=True))):
+        if not run.state.is_end:
+            found.setdefault(run.compute, []).append(run)
+    return found
+
+
+def nodes(services: Services, name: str) -> list[dict[str, Any]]:
+    """The nodes that a compute has now: those that jobs have, those that were in use a moment ago (until the idle time is
+    over), and never fewer than ``min_instances``.
+    """
+    compute = get(services, name)
+    users = dict(_users(services, compute, time.time()))
+    idle = [number for number in range(compute.min_instances) if number not in users]
+    return [_node(compute, number, users.get(number)) for number in sorted({*users, *idle})]
+
+
+def _users(services: Services, compute: Compute, now: float) -> Iterator[tuple[int, Run | None]]:
+    """Node -> the run that has it; None for one that is idle and not given back yet."""
+    runs = services.runs.list(RunFilter(compute=compute.name, include_archived=True))
+    recent = [run for run in runs if run.ended_at is None or run.ended_at > now - compute.idle_time_s]
+    for run in sorted(recent, key=lambda run: not run.state.is_end):  # those that are live come last, and win
+        allocation = load_allocation(services.runs, run.name)
+        if allocation is not None:
+            yield allocation.node, None if run.state.is_end else run
+
+
+def _node(compute: Compute, number: int, run: Run | None) -> dict[str, Any]:
+    return {
+        "node_id": f"{compute.name}-{number}",
+        "node_state": "running" if run else "idle",
+        "current_job_name": run.name if run else None,
+        "private_ip_address": "127.0.0.1",
+        "public_ip_address": None,
+        "port": None,
+    }
+
+
+def usage(services: Services) -> list[dict[str, Any]]:
+    """What of this machine the computes of the workspace use."""
+    machine = this_machine()
+    allocations = []
+    for run in (run for runs in _live(services).values() for run in runs):
+        allocation = load_allocation(services.runs, run.name)
+        if allocation is not None:
+            allocations.append(allocation)
+    cores = len({cpu for one in allocations for cpu in one.cpus})
+    memory = sum(one.memory_bytes or 0 for one in allocations)
+    rows = [
+        _usage("Cores of this machine", cores, len(machine.cpus), "Count"),
+        _usage("Memory of this machine", round(memory / GB, 1), round(machine.memory_bytes / GB, 1), "GB"),
+    ]
+    for compute in services.computes.list():
+        if compute.max_instances is not None:
+            running = _counts(nodes(services, compute.name))["running"]
+            rows.append(_usage(f"Nodes of {compute.name}", running, compute.max_instances, "Count"))
+    return rows
+
+
+def _usage(name: str, value: float, limit: float, unit: str) -> dict[str, Any]:
+    return {"name": name, "current_value": value, "limit": limit, "unit": unit}
+
+
+def node_notices(compute: Compute) -> list[str]:
+    """What a node of the compute is on this machine, where that is less than its size promises."""
+    node = node_of(compute, this_machine())
+    if not node.scaled or compute.size is None:
+        return []
+    many = f"{compute.max_instances} of them do" if compute.max_instances != 1 else "it does"
+    fewer = f"; fewer, bigger nodes: mlcli compute update --name {compute.name} --max-instances 1"
+    return [
+        f"a node of {compute.name} is {node} here: {many} not fit on this machine as {compute.size}"
+        + (fewer if compute.max_instances != 1 else "")
+    ]
+
+
+def _check_not_built_in(name: str, what: str) -> None:
+    if name == BUILT_IN:
+        raise UsageError(f"the compute {BUILT_IN!r} is this machine: it cannot be {what}")
