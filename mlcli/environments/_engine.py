@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -116,11 +117,7 @@ def pull(client: DockerClient, name: str, login: RegistryLogin | None, log: Log)
 
     log(f"pulling the image {name}")
     repository, tag = _parted(name)
-    credentials = (
-        {"username": login.username, "password": login.password}
-        if login and login.username and _is_at(repository, login.address)
-        else None
-    )
+    credentials = _credentials(login) if login and login.username and _is_at(repository, login.address) else None
     with streaming(f"the image {name!r} could not be pulled"):
         try:
             for line in lines(client.api.pull(repository, tag, stream=True, decode=True, auth_config=credentials)):
@@ -147,6 +144,16 @@ def registry_digest(client: DockerClient, name: str) -> str | None:
             return str(api.inspect_distribution(name)["Descriptor"]["digest"])
         except (APIError, KeyError):
             return None
+
+
+def _credentials(login: RegistryLogin) -> dict[str, str | None]:
+    password = login.secret(os.environ)
+    if password is None and login.password_env:
+        raise EnvironmentBuildError(
+            f"the variable {login.password_env}, which holds the password for {login.address}, is not set",
+            hint=f"export {login.password_env} before you submit, or log in with `docker login`",
+        )
+    return {"username": login.username, "password": password}
 
 
 def remove(client: DockerClient, names: Sequence[str]) -> int | None:

@@ -127,7 +127,7 @@ def _installation(added: Addition) -> str:
     if added.by_conda:
         return (
             tool + "RUN . ./settings.sh && uv venv --no-project ./rattler"
-            " && uv pip install --python ./rattler/bin/python 'py-rattler>=0.20,<1'\n"
+            " && uv pip install --python ./rattler/bin/python 'py-rattler>=0.28,<1'\n"
             "RUN . ./settings.sh && ./rattler/bin/python conda_install.py < request.json\n"
             + f"RUN . ./settings.sh && if [ -s requirements.txt ]; then uv pip install --python {python}"
             " --requirements requirements.txt; fi\n"

@@ -31,7 +31,11 @@ class CurrentBuilder(EnvironmentBuilder):
 
     def accepts(self, spec: EnvironmentSpec) -> bool:
         """An interpreter, an image or build without a conda file, and references (to refuse them with advice)."""
-        return spec.interpreter is not None or spec.reference is not None or (spec.wants_image and spec.conda is None)
+        return (
+            spec.interpreter is not None
+            or spec.reference is not None
+            or (spec.wants_image and spec.conda is None and spec.lock is None)
+        )
 
     def plan(self, spec: EnvironmentSpec) -> EnvironmentPlan:
         """Check that the interpreter is there. There is nothing to cache."""
