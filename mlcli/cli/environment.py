@@ -390,11 +390,14 @@ def delete(session: Session, *, name: Name, version: Version = None, label: Labe
     from mlcli.operations import environments
 
     reference = _reference(name, version, label)
-    doomed = environments.versions(session.services, reference)
-    what = f"{reference.name} ({', '.join(one.version for one in doomed)})"
-    actions.ask(session, f"Delete the environment {what}?", yes=yes)
-    for one in doomed:
-        session.services.assets.delete(environments.KIND, one.name, one.version)
+    chosen = environments.registered(session.services, reference).version if reference.label else reference.version
+    what = (
+        f"version {chosen} of the environment {reference.name}"
+        if chosen
+        else f"every version of the environment {reference.name}"
+    )
+    actions.ask(session, f"Delete {what}?", yes=yes)
+    session.services.assets.delete(environments.KIND, reference.name, chosen)
     session.console.notice(f"deleted {what}")
 
 

@@ -12,7 +12,7 @@ from mlcli.domain.errors import MlcliError, NotFoundError, UnsupportedError
 from mlcli.domain.job import EnvironmentSpec
 from mlcli.domain.plan import EnvironmentPlan
 from mlcli.domain.run import RunFilter
-from mlcli.operations import layout
+from mlcli.operations import layout, observe
 from mlcli.operations.carry import environment_record
 from mlcli.operations.containers import choose
 from mlcli.operations.records import iso_time
@@ -207,7 +207,7 @@ def _used(services: Services) -> tuple[set[str], set[str]]:
     kept: set[str] = set()
     live: set[str] = set()
     for workspace in (services, *services.others()):
-        for run in workspace.runs.list(RunFilter(include_archived=True)):
+        for run in observe.list_runs(workspace, RunFilter(include_archived=True)):
             fingerprint = _fingerprint(workspace, run.name)
             if fingerprint is not None:
                 kept.add(fingerprint)

@@ -78,10 +78,10 @@ def read_environment(
     _check_leads(document, normal)
     spec = build_environment(document, normal, base, reader)
     apart = {key: value for key, value in normal.items() if key not in _APART}
-    version = normal.get("version")
+    version = given.get("version") or document.written(("version",)) or normal.get("version")
     return WrittenEnvironment(
         name=checked_name(str(normal["name"]), "name"),
-        version=None if version is None else checked_name(str(document.written(("version",)) or version), "version"),
+        version=None if version is None else checked_name(str(version), "version"),
         document={**environment_document(spec), **apart},
         spec=spec,
         description=normal.get("description"),
