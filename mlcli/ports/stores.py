@@ -124,6 +124,17 @@ class StoredSnapshot:
     new_bytes: int
 
 
+@dataclass(frozen=True)
+class SnapshotEntry:
+    """One thing in a snapshot. ``kind``: ``file``, ``folder`` or ``link``. ``content``: a file's blob digest, a link's text."""
+
+    kind: str
+    path: str
+    mode: int
+    size: int
+    content: str
+
+
 class SnapshotStore(ABC):
     """Code folders by content: the same files are stored once, whatever run they belong to. Raises SnapshotError.
 
@@ -152,6 +163,14 @@ class SnapshotStore(ABC):
     @abstractmethod
     def entries(self, digest: str) -> Iterable[tuple[str, str, int]]:
         """(relative path, blob digest, size) of every file, sorted by path."""
+
+    @abstractmethod
+    def tree(self, digest: str) -> Iterable[SnapshotEntry]:
+        """Everything in it, each folder before what it holds: enough to write it out elsewhere."""
+
+    @abstractmethod
+    def blob(self, digest: str) -> Iterable[bytes]:
+        """The bytes of a blob, in pieces. What is not what its digest says is a SnapshotError."""
 
     @abstractmethod
     def missing(self, digests: Iterable[str]) -> set[str]:

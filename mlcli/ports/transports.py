@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from mlcli.ports.stores import SnapshotStore
+
 
 @dataclass(frozen=True)
 class Completed:
@@ -32,8 +34,13 @@ class Transport(ABC):
         stdin: bytes = b"",
         environment: Mapping[str, str] | None = None,
         timeout_s: float = 60.0,
+        repeatable: bool = False,
     ) -> Completed:
-        """Run a short command and wait for it. ``environment`` is added to the machine's own."""
+        """Run a short command and wait for it. ``environment`` is added to the machine's own.
+
+        ``repeatable``: it may be run twice, so that it is run again when no answer came. Any other is run once at most: no
+        answer is then a transient error.
+        """
 
     @abstractmethod
     def python(self) -> str:
@@ -60,8 +67,16 @@ class Transport(ABC):
         """Replace a file atomically (temporary file, fsync, rename); its folder is made when missing."""
 
     @abstractmethod
-    def make_folder(self, path: str) -> None:
-        """Make a folder and its parents; no error when it is there. New ones are 0700."""
+    def make_folder(self, *paths: str) -> None:
+        """Make folders and their parents; no error when they are there. New ones are 0700."""
+
+    @abstractmethod
+    def place(self, target: str, digest: str | None, snapshots: SnapshotStore | None) -> None:
+        """Make the folder ``target``, a fresh copy of a snapshot (empty without one); nothing when it is there.
+
+        It gets its name when it is complete; what another attempt has left half done is thrown away, and a copy that does
+        not fit too. Also raises SnapshotError for a snapshot that cannot be read.
+        """
 
     @abstractmethod
     def forward(self, port: int) -> int:

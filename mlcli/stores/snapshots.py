@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mlcli.domain.errors import SnapshotError, StoreError
-from mlcli.ports.stores import SnapshotStore, SnapshotSummary, StoredSnapshot
+from mlcli.ports.stores import SnapshotEntry, SnapshotStore, SnapshotSummary, StoredSnapshot
 from mlcli.stores._memory import Memory, recall, remember
 from mlcli.stores._objects import SMALL, Added, DamagedError, Objects
 from mlcli.stores._scan import (
@@ -52,6 +52,7 @@ _BATCH_COUNT = 4000
 _ATTEMPTS = 3
 _DIGEST = 32
 _REFRESH_S = 60.0
+_KINDS = {b"d": "folder", b"f": "file", b"l": "link"}
 _READ = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 _WRITE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 
@@ -141,6 +142,26 @@ class ContentStore(SnapshotStore):
             except DamagedError as damage:
                 raise SnapshotError(f"the snapshot {digest[:12]} cannot be read: {damage}") from damage
 
+    def tree(self, digest: str) -> Iterable[SnapshotEntry]:
+        """Nodes are read one at a time."""
+        with store_errors(f"cannot read the snapshot {digest[:12]}", self._workspace):
+            try:
+                return list(self._everything(_raw(digest), b""))
+            except DamagedError as damage:
+                raise SnapshotError(f"the snapshot {digest[:12]} cannot be read: {damage}") from damage
+
+    def blob(self, digest: str) -> Iterator[bytes]:
+        """A small one at once; a big one is checked when its last piece has been given."""
+        with store_errors(f"cannot read the blob {digest[:12]}", self._workspace):
+            try:
+                yield from self._objects.pieces(_raw(digest))
+            except DamagedError as damage:
+                self._discard(damage.digest)
+                raise SnapshotError(
+                    f"the code cannot be read from the store: {damage}",
+                    hint="submit from the code folder again: that stores it anew",
+                ) from damage
+
     def missing(self, digests: Iterable[str]) -> set[str]:
         """One look-up each."""
         with store_errors("cannot read the snapshots", self._workspace):
@@ -208,6 +229,14 @@ class ContentStore(SnapshotStore):
                 self._objects.discard(digest)
         except StoreError:
             return  # a store that can only be read stays as it is
+
+    def _everything(self, node: bytes, folder: bytes) -> Iterator[SnapshotEntry]:
+        for entry in decode_node(_node(self._objects, node)):
+            path = folder + entry.name
+            kind, content = _KINDS[entry.kind], os.fsdecode(entry.content)
+            yield SnapshotEntry(kind, os.fsdecode(path), entry.mode, entry.size, content)
+            if entry.kind == b"d":
+                yield from self._everything(_raw(content), path + b"/")
 
     def _files(self, node: bytes, folder: bytes) -> Iterator[tuple[str, str, int]]:
         for entry in decode_node(_node(self._objects, node)):

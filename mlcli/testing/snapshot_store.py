@@ -91,6 +91,23 @@ class SnapshotStoreSuite:
         assert (stored.new_files, stored.new_bytes) == (4, 256_025)
         assert store.scan(code) == stored.summary
 
+    def test_it_can_be_written_out_elsewhere(self, store: SnapshotStore, code: Path, tmp_path: Path) -> None:
+        """From its tree and its blobs alone, in order."""
+        there = tmp_path / "there"
+        there.mkdir()
+        for entry in store.tree(store.put(code).digest):
+            place = there / entry.path
+            if entry.kind == "folder":
+                place.mkdir()
+            elif entry.kind == "link":
+                place.symlink_to(entry.content)
+            else:
+                data = b"".join(store.blob(entry.content))
+                assert (len(data), hashlib.sha256(data).hexdigest()) == (entry.size, entry.content)
+                place.write_bytes(data)
+                place.chmod(entry.mode)
+        assert tree_of(there) == tree_of(code)
+
     def test_the_copy_is_its_own(self, store: SnapshotStore, code: Path, tmp_path: Path) -> None:
         digest = store.put(code).digest
         for copy in (tmp_path / "one", tmp_path / "two"):

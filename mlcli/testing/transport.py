@@ -10,6 +10,10 @@ Implementations of other packages run the same suite over theirs::
         @pytest.fixture
         def folder(self):
             return "/tmp/an-empty-folder-on-that-machine"
+
+        @pytest.fixture
+        def snapshots(self, tmp_path):
+            return ContentStore(tmp_path / "store", Settings())
 """
 
 from __future__ import annotations
@@ -23,6 +27,7 @@ import pytest
 
 from mlcli import agent
 from mlcli.domain.errors import TransportError
+from mlcli.ports.stores import SnapshotStore
 from mlcli.ports.transports import Transport
 
 AWKWARD = ("", "a b", "'", '"', "$HOME", "`id`", "*", "\\", "a\nb", ";true", "--flag=x y", "ö", "~", "#", "!!")
@@ -39,6 +44,11 @@ class TransportContract:
     @pytest.fixture
     def folder(self) -> str:
         """An empty folder on that machine, an absolute path."""
+        raise NotImplementedError
+
+    @pytest.fixture
+    def snapshots(self) -> SnapshotStore:
+        """A store of code snapshots on this machine."""
         raise NotImplementedError
 
     def test_a_command_and_its_answer(self, transport: Transport) -> None:
@@ -121,8 +131,8 @@ class TransportContract:
 
     def test_folders_are_made_once(self, transport: Transport, folder: str) -> None:
         for _ in range(2):
-            transport.make_folder(f"{folder}/a/b")
-        assert transport.run(["test", "-d", f"{folder}/a/b"]).code == 0
+            transport.make_folder(f"{folder}/a/b", f"{folder}/c")
+        assert transport.run(["test", "-d", f"{folder}/a/b", "-a", "-d", f"{folder}/c"]).code == 0
 
     def test_a_tree_goes_there_and_back(self, transport: Transport, folder: str, tmp_path: Path) -> None:
         source, back = tmp_path / "source", tmp_path / "back"
@@ -163,6 +173,39 @@ class TransportContract:
         assert f"{folder}/nothing" in error.value.message
         assert not (tmp_path / "target").exists()
 
+    def test_a_snapshot_is_placed_whole(
+        self, transport: Transport, folder: str, snapshots: SnapshotStore, tmp_path: Path
+    ) -> None:
+        code = make_code(tmp_path / "code")
+        transport.place(f"{folder}/new/wd", snapshots.put(code).digest, snapshots)
+        back = tmp_path / "back"
+        transport.get(f"{folder}/new/wd", back)
+        assert seen(back) == seen(code)
+        assert transport.run(["ls", "-A", f"{folder}/new"]).stdout == b"wd\n"
+
+    def test_a_snapshot_is_a_copy_of_its_own(
+        self, transport: Transport, folder: str, snapshots: SnapshotStore, tmp_path: Path
+    ) -> None:
+        """A job may write over its code; the next one gets what was stored."""
+        digest = snapshots.put(make_code(tmp_path / "code")).digest
+        transport.place(f"{folder}/first", digest, snapshots)
+        transport.run(["sh", "-c", 'printf spoilt > "$0/run.sh"', f"{folder}/first"])
+        transport.place(f"{folder}/first", digest, snapshots)
+        transport.place(f"{folder}/second", digest, snapshots)
+        assert transport.read(f"{folder}/first/run.sh") == b"spoilt"
+        assert transport.read(f"{folder}/second/run.sh") == b"#!/bin/sh\n"
+
+    def test_what_was_left_half_done_is_thrown_away(
+        self, transport: Transport, folder: str, snapshots: SnapshotStore
+    ) -> None:
+        transport.write(f"{folder}/wd.partial/half", b"x")
+        transport.place(f"{folder}/wd", None, snapshots)
+        assert transport.run(["ls", "-A", folder, f"{folder}/wd"]).stdout.split() == [
+            f"{folder}:".encode(),
+            b"wd",
+            f"{folder}/wd:".encode(),
+        ]
+
     def test_a_local_path_is_the_same_file(self, transport: Transport, folder: str) -> None:
         transport.write(f"{folder}/file", b"same")
         near = transport.local(f"{folder}/file")
@@ -175,3 +218,30 @@ class TransportContract:
     def test_closing_twice_is_closing_once(self, transport: Transport) -> None:
         transport.close()
         transport.close()
+
+
+def make_code(folder: Path) -> Path:
+    """A code folder with something of everything."""
+    (folder / "deep" / "empty").mkdir(parents=True)
+    (folder / "deep" / "ö 'x'.py").write_text("print('ö')")
+    (folder / "deep" / "same.py").write_text("print('ö')")
+    (folder / "nothing").touch()
+    (folder / "big.bin").write_bytes(bytes(range(256)) * 20_000)
+    (folder / "run.sh").write_text("#!/bin/sh\n")
+    (folder / "run.sh").chmod(0o755)
+    (folder / "link").symlink_to("deep/same.py")
+    return folder
+
+
+def seen(folder: Path) -> dict[str, tuple[int, bytes | str]]:
+    """What is below a folder: modes of files, and what they hold."""
+    found: dict[str, tuple[int, bytes | str]] = {}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if path.is_symlink():
+            found[name] = (0, str(path.readlink()))
+        elif path.is_dir():
+            found[name] = (0, "folder")
+        else:
+            found[name] = (stat.S_IMODE(path.stat().st_mode), path.read_bytes())
+    return found

@@ -4,7 +4,6 @@ checked by SHA-256. Every file gets its name when it is whole. No clocks are com
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import posixpath
@@ -17,7 +16,7 @@ from typing import Any
 
 from mlcli.domain.errors import TransportError
 from mlcli.transports._files import TEMPORARY, errors, make_folder, replacing
-from mlcli.transports._pipe import Pipe, RefusedError
+from mlcli.transports._pipe import Pipe
 from mlcli.transports._session import Request
 
 PIECE_BYTES = 1 << 20
@@ -105,20 +104,15 @@ def upload(
     key: str,
     mode: int,
     mtime_ns: int | None,
-    then: Iterable[Request] = (),
 ) -> None:
     """A big file there, in ``pieces()`` of PIECE_BYTES (the last is shorter). What an earlier attempt with the same ``key``
-    has sent is not sent again. ``then``: requests to send right behind it. Raises TransportError.
+    has sent is not sent again. Raises TransportError.
     """
+    partial = f"{posixpath.dirname(target)}/{TEMPORARY}{key}"
     for _ in range(_ATTEMPTS):
-        if _uploaded(
-            pipe, target, pieces, f"{posixpath.dirname(target)}/{TEMPORARY}{key}", mode=mode, mtime_ns=mtime_ns
-        ):
-            break
-    else:
-        raise TransportError(f"{target}: it keeps changing while it is sent", transient=True, hint="try again")
-    for _ in pipe.pipeline(then):
-        pass
+        if _uploaded(pipe, target, pieces, partial, mode=mode, mtime_ns=mtime_ns):
+            return
+    raise TransportError(f"{target}: it keeps changing while it is sent", transient=True, hint="try again")
 
 
 def _uploaded(
@@ -136,12 +130,7 @@ def _uploaded(
         facts = {"path": partial, "target": target, "mode": mode, "mtime_ns": mtime_ns}
         yield Request("finish", {**facts, "size": offset, "digest": state.hexdigest()})
 
-    try:
-        answers = list(pipe.pipeline(requests()))
-    except RefusedError as refused:
-        if refused.errno == errno.ENOENT:  # another process that sends the same file was quicker
-            return False
-        raise
+    answers = list(pipe.pipeline(requests()))
     return bool(answers[-1].header["whole"])
 
 

@@ -31,7 +31,9 @@ if TYPE_CHECKING:
 FRAME = struct.Struct(">IQ")
 HEARTBEAT_S = 5.0
 TEMPORARY = ".mlcli-"
-COOKIE = "MLCLI_RUN_COOKIE"  # agent.COOKIE: a command that comes over SSH is no process of a job
+# What a command must not inherit: the cookie (agent.COOKIE) of a job that this login may belong to; and by what it is that
+# bash takes every ``bash -c`` for a login over the network, reads .bashrc again and spoils an activated PATH.
+NOT_INHERITED = ("MLCLI_RUN_COOKIE", "SSH_CLIENT", "SSH2_CLIENT", "SSH_CONNECTION")
 PACK_TAIL = struct.Struct(">Q8s")
 PACK_ENTRY = struct.Struct(">32sQQ")
 PACK_MAGIC = b"mlclipk1"
@@ -136,8 +138,8 @@ def run(payload: bytes, argv: list[str], environment: dict[str, str], timeout_s:
     """Run a command to its end; out of time, its whole session is ended."""
     import subprocess
 
-    variables = dict(os.environ, **environment)
-    variables.pop(COOKIE, None)
+    variables = {name: value for name, value in os.environ.items() if name not in NOT_INHERITED}
+    variables.update(environment)
     pipe = subprocess.PIPE
     child = subprocess.Popen(argv, stdin=pipe, stdout=pipe, stderr=pipe, env=variables, start_new_session=True)
     try:
@@ -272,9 +274,10 @@ def remove(payload: bytes, path: str) -> Answer:
 
 
 def rename(payload: bytes, source: str, target: str) -> Answer:
-    """Give a file or folder its name."""
+    """Give a file or folder its name; no error when it has it already."""
     del payload
-    os.rename(source, target)
+    if os.path.lexists(source) or not os.path.lexists(target):
+        os.rename(source, target)
     return {}, b""
 
 
@@ -292,9 +295,17 @@ def partial(payload: bytes, path: str) -> Answer:
 
 
 def piece(payload: bytes, path: str, offset: int) -> Answer:
-    """A piece of a partial file at its place. The same piece may come twice: both write the same bytes."""
+    """A piece of a partial file at its place. The same piece may come twice: both write the same bytes.
+
+    One that comes when the file has got its name already is passed over: ``finish`` judges the whole.
+    """
     flags = os.O_WRONLY | os.O_CLOEXEC | (os.O_CREAT if offset == 0 else 0)
-    file = os.open(path, flags, 0o600)
+    try:
+        file = os.open(path, flags, 0o600)
+    except FileNotFoundError:
+        if offset == 0:
+            raise
+        return {}, b""
     try:
         os.lseek(file, offset, os.SEEK_SET)
         write_all(file, payload)
@@ -308,17 +319,19 @@ def piece(payload: bytes, path: str, offset: int) -> Answer:
 
 
 def finish(payload: bytes, path: str, target: str, digest: str, mode: int, mtime_ns: int | None, size: int) -> Answer:
-    """Give a partial file its name when it is what it should be. ``whole``: whether it was; if not, it is gone."""
+    """Give a partial file its name when it is what it should be. ``whole``: whether that is so, now or since before."""
     del payload
-    os.truncate(path, size)
-    if digest_of(path, size) != digest:
+    if os.path.exists(path):
+        os.truncate(path, size)
+        if digest_of(path, size) == digest:
+            os.chmod(path, mode)
+            if mtime_ns is not None:
+                os.utime(path, ns=(mtime_ns, mtime_ns))
+            os.rename(path, target)
+            return {"whole": True}, b""
         os.unlink(path)
-        return {"whole": False}, b""
-    os.chmod(path, mode)
-    if mtime_ns is not None:
-        os.utime(path, ns=(mtime_ns, mtime_ns))
-    os.rename(path, target)
-    return {"whole": True}, b""
+    there = facts_of(os.stat(target)) if os.path.isfile(target) else {}
+    return {"whole": there.get("size") == size and digest_of(target, size) == digest}, b""
 
 
 def digest(payload: bytes, path: str, size: int) -> Answer:
@@ -415,9 +428,13 @@ class Packs:
 
     def __init__(self, folder: str) -> None:
         self.folder = folder
+        self.forget()
+
+    def forget(self) -> None:
+        """Know nothing, as at the start."""
         self.blobs: dict[bytes, tuple[str, int, int]] = {}
         self._known: set[str] = set()
-        self._open: dict[str, Any] = {}
+        self._open: dict[str, memoryview] = {}
         self._used: set[str] = set()
 
     def refresh(self) -> None:
@@ -429,7 +446,7 @@ class Packs:
         except FileNotFoundError:
             present = {}
         if self._known - set(present):
-            self.__init__(self.folder)  # type: ignore[misc]
+            self.forget()
         for name in sorted(set(present) - self._known):
             path = os.path.join(self.folder, name)
             if present[name].stat().st_mtime < time.time() - PACK_UNUSED_S:
@@ -439,12 +456,12 @@ class Packs:
             for blob, offset, size in pack_entries(path):
                 self.blobs[blob] = (path, offset, size)
 
-    def read(self, blob: bytes) -> tuple[Any, int, int]:
-        """(the pack's contents, offset, size). Raises KeyError."""
+    def read(self, blob: bytes) -> memoryview:
+        """Its bytes. Raises KeyError, OSError."""
         path, offset, size = self.blobs[blob]
         if path not in self._open:
             self._open[path] = mapped(path)
-        return self._open[path], offset, size
+        return self._open[path][offset : offset + size]
 
     def use(self, blob: bytes) -> bool:
         """Whether it is there; its pack is kept for another month."""
@@ -461,7 +478,7 @@ class Packs:
         path = self.blobs[blob][0]
         if os.path.exists(path):
             os.unlink(path)
-        self.__init__(self.folder)  # type: ignore[misc]
+        self.forget()
 
 
 PACKS: dict[str, Packs] = {}
@@ -486,49 +503,61 @@ def pack_entries(path: str) -> list[tuple[bytes, int, int]]:
         return list(PACK_ENTRY.iter_unpack(file.read(count * PACK_ENTRY.size)))
 
 
-def mapped(path: str) -> Any:
+def mapped(path: str) -> memoryview:
     import mmap
 
     with open(path, "rb") as file:
         return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
 
-def missing(payload: bytes, folder: str) -> Answer:
-    """Which of these blobs (32 bytes of digest each) are not here: one byte each, 1 for missing."""
-    packs = packs_of(folder)
-    packs.refresh()
+def begin(payload: bytes, packs: str, target: str, partial: str) -> Answer:
+    """Make room for a folder that is not there yet. ``there``: it is. Else which of these blobs (32 bytes of digest each) are
+    not here: one byte each, 1 for missing.
+    """
+    if os.path.isdir(target):
+        return {"there": True}, b""
+    remove(b"", partial)
+    make_folder(partial)
+    store = packs_of(packs)
+    store.refresh()
     blobs = [payload[start : start + 32] for start in range(0, len(payload), 32)]
-    return {}, bytes(not packs.use(blob) for blob in blobs)
+    return {"there": False}, bytes(not store.use(blob) for blob in blobs)
 
 
-def lay_out(payload: bytes, folder: str, target: str, entries: list[list[Any]]) -> Answer:
-    """Write a part of a snapshot below an empty folder: [kind, path, mode, link's text]; digests of files in the payload.
+def take(payload: bytes, path: str) -> Answer:
+    """A small pack, whole."""
+    make_folder(os.path.dirname(path))
+    replace(path, payload, 0o600)
+    return {}, b""
 
-    ``missing``: digests of blobs that are not here after all (deleted or damaged meanwhile).
+
+def lay_out(payload: bytes, packs: str, folder: str, entries: list[list[Any]]) -> Answer:
+    """Write a part of a snapshot below a folder: [kind, path, mode, link's text]; digests of files in the payload.
+
+    ``missing``: a blob is not here after all (deleted or damaged meanwhile).
     """
     import hashlib
 
-    packs = packs_of(folder)
-    if any(payload[start : start + 32] not in packs.blobs for start in range(0, len(payload), 32)):
-        packs.refresh()
+    store = packs_of(packs)
+    blobs = [payload[start : start + 32] for start in range(0, len(payload), 32)]
+    if not all(blob in store.blobs for blob in blobs):
+        store.refresh()
     modes: dict[int, bool] = {}
-    start = 0
+    left = iter(blobs)
     for kind, path, mode, text in entries:
-        name = target + "/" + path
+        name = folder + "/" + path
         if kind == "folder":
-            os.makedirs(name, 0o777, exist_ok=True)
+            os.makedirs(name, exist_ok=True)
         elif kind == "link":
-            os.symlink(text, name)
+            place_link(text, name)
         else:
-            blob = payload[start : start + 32]
-            start += 32
+            blob = next(left)
             try:
-                pack, offset, size = packs.read(blob)
+                data = store.read(blob)
             except (KeyError, OSError):
                 return {"missing": True}, b""
-            data = pack[offset : offset + size]
             if hashlib.sha256(data).digest() != blob:
-                packs.discard(blob)
+                store.discard(blob)
                 return {"missing": True}, b""
             write_new(name, data, mode, modes)
     return {"missing": False}, b""
@@ -536,7 +565,12 @@ def lay_out(payload: bytes, folder: str, target: str, entries: list[list[Any]]) 
 
 def write_new(path: str, data: memoryview, mode: int, modes: dict[int, bool]) -> None:
     """``modes``: whether the umask takes bits away from a mode, asked once for each."""
-    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    try:
+        file = os.open(path, flags, mode)
+    except FileExistsError:  # this request came twice
+        os.unlink(path)
+        file = os.open(path, flags, mode)
     try:
         if data:
             write_all(file, data)
@@ -555,7 +589,7 @@ VERBS = {
     verb.__name__: verb
     for verb in (
         run, read, write, make_folders, facts, remove, rename, partial, piece, finish, digest, walk, files, place,
-        missing, lay_out,
+        begin, take, lay_out,
     )
 }  # fmt: skip
 

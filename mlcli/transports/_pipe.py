@@ -22,14 +22,6 @@ _LONGEST_PAUSE_S = 5.0
 _TRUSTED_S = 10.0
 
 
-class RefusedError(TransportError):
-    """What the machine's system refused. ``errno`` is this machine's number for it, 0 when it is none."""
-
-    def __init__(self, cause: TransportError, number: int) -> None:
-        super().__init__(cause.message, transient=cause.transient, hint=cause.hint)
-        self.errno = number
-
-
 class Pipe:
     """One connection, made when it is first needed. Threads take turns.
 
@@ -63,7 +55,7 @@ class Pipe:
     def call(self, request: Request, *, repeatable: bool = True) -> Answer:
         """One request and its answer. What is not repeatable is sent once at most.
 
-        Raises TransportError, RefusedError for what the machine's system refuses.
+        Raises TransportError.
         """
         with self._lock:
             if not repeatable and self.session().idle_s() > _TRUSTED_S:
@@ -156,9 +148,8 @@ class Pipe:
         name, path = told.get("errno", ""), told["path"]
         number: int = getattr(errno, name, 0) if name else 0
         if not number:
-            raise RefusedError(TransportError(f"{self._host}: {told['text']}", transient=False), 0)
-        refused = OSError(number, told["text"], path or None)
-        raise RefusedError(error_of(refused, path or "a file", f"{self._host}: "), number)
+            raise TransportError(f"{self._host}: {told['text']}", transient=False)
+        raise error_of(OSError(number, told["text"], path or None), path or "a file", f"{self._host}: ")
 
 
 def _pause_s(attempt: int) -> float:

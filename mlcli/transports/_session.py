@@ -28,8 +28,13 @@ _POLL_S = 1.0
 _UNDER_WAY = 16
 _NOT_FOUND = 127
 _TOO_OLD = 86
-_NAMES = ("python3", *(f"python3.{minor}" for minor in range(15, 7, -1)))
-_MORE_FOLDERS = "/usr/local/bin:/opt/homebrew/bin"
+_NAMES = (  # the system's own first: it starts at once, while the first on a PATH may be a script that looks for another
+    "/usr/bin/python3",
+    "python3",
+    *(f"python3.{minor}" for minor in range(15, 7, -1)),
+    "/usr/local/bin/python3",
+    "/opt/homebrew/bin/python3",
+)
 
 
 class DroppedError(Exception):
@@ -122,7 +127,7 @@ class Session:
         problems = _all_of(self._channel.recv_stderr)
         said = masked(_last_line(bytes(self._buffer)) or _last_line(problems.replace(marker.encode(), b"")))
         if marker.encode() in problems:
-            looked = self._host.python or f"python3, python3.8 and newer (on the PATH and in {_MORE_FOLDERS})"
+            looked = self._host.python or "python3, python3.8 to python3.15 on the PATH, and in the usual folders"
             return TransportError(
                 f"{self._host}: there is no Python 3.8 or newer; looked for {looked}",
                 transient=False,
@@ -244,7 +249,7 @@ def _command_line(marker: str, size: int, python: str | None) -> str:
     """
     code = f"import sys; sys.version_info < (3, 8) and sys.exit({_TOO_OLD}); exec(sys.stdin.buffer.read({size}))"
     names = " ".join(_NAMES)
-    find = f"PATH=$PATH:{_MORE_FOLDERS}; for p in {names}; do"
+    find = f"for p in {names}; do"
     if python is not None:
         find = f'for p in "{_named(python)}"; do'
     return (

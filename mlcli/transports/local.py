@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mlcli import agent
-from mlcli.domain.errors import TransportError
+from mlcli.domain.errors import MlcliError, TransportError
+from mlcli.ports.stores import SnapshotStore
 from mlcli.ports.transports import Completed, Transport
 from mlcli.transports._files import error_of, errors, make_folder, replacing
 
@@ -23,6 +24,7 @@ class LocalTransport(Transport):
         stdin: bytes = b"",
         environment: Mapping[str, str] | None = None,
         timeout_s: float = 60.0,
+        repeatable: bool = False,  # noqa: ARG002  (there is always an answer)
     ) -> Completed:
         """Run it in a session of its own, so that a Ctrl-C meant for mlcli does not cut it short.
 
@@ -88,10 +90,17 @@ class LocalTransport(Transport):
                 stream.flush()
                 os.fsync(file)
 
-    def make_folder(self, path: str) -> None:
-        """Make a folder and its parents, the new ones 0700."""
-        with errors(path):
-            make_folder(Path(path))
+    def make_folder(self, *paths: str) -> None:
+        """Make folders and their parents, the new ones 0700."""
+        for path in paths:
+            with errors(path):
+                make_folder(Path(path))
+
+    def place(self, target: str, digest: str | None, snapshots: SnapshotStore | None) -> None:
+        """Written by the store itself."""
+        if not Path(target).is_dir():
+            with errors(target):
+                _place(Path(target), digest, snapshots)
 
     def forward(self, port: int) -> int:
         """The port itself."""
@@ -109,6 +118,22 @@ def _read(file: int, limit: int | None) -> bytes:
         parts.append(part)
         left -= len(part)
     return b"".join(parts)
+
+
+def _place(target: Path, digest: str | None, snapshots: SnapshotStore | None) -> None:
+    import shutil
+
+    partial = target.with_name(f"{target.name}.partial")
+    if partial.exists():
+        shutil.rmtree(partial)
+    try:
+        make_folder(partial)
+        if digest is not None and snapshots is not None:
+            snapshots.materialise(digest, partial)
+        partial.rename(target)
+    except (OSError, MlcliError):
+        shutil.rmtree(partial, ignore_errors=True)  # it may be what fills the disk: the failure must find room
+        raise
 
 
 def _copy(source: Path, target: Path) -> None:

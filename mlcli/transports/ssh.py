@@ -18,8 +18,9 @@ from pathlib import Path
 from mlcli import agent
 from mlcli.domain.compute import SshHost
 from mlcli.domain.errors import TransportError
+from mlcli.ports.stores import SnapshotStore
 from mlcli.ports.transports import Completed, Transport
-from mlcli.transports import _copies
+from mlcli.transports import _copies, _snapshots
 from mlcli.transports._files import errors
 from mlcli.transports._forward import Forward
 from mlcli.transports._login import Secrets
@@ -138,9 +139,13 @@ class SshTransport(Transport):
         """Replace a file atomically."""
         self._pipe.call(Request("write", {"path": path, "mode": mode}, data))
 
-    def make_folder(self, path: str) -> None:
-        """Make a folder and its parents."""
-        self._pipe.call(Request("make_folders", {"paths": [path]}))
+    def make_folder(self, *paths: str) -> None:
+        """Make folders and their parents."""
+        self._pipe.call(Request("make_folders", {"paths": list(paths)}))
+
+    def place(self, target: str, digest: str | None, snapshots: SnapshotStore | None) -> None:
+        """Blobs that the machine has, from whatever snapshot, are not sent again."""
+        _snapshots.place(self._pipe, posixpath.join(self.folder(), "blobs"), target, digest, snapshots)
 
     def forward(self, port: int) -> int:
         """A port here that reaches ``port`` there. It is the same one when asked again."""

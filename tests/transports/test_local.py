@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from mlcli import agent
+from mlcli.domain.settings import Settings
+from mlcli.stores.snapshots import ContentStore
 from mlcli.testing.transport import TransportContract
 from mlcli.transports._files import error_of
 from mlcli.transports.local import LocalTransport
@@ -26,6 +28,10 @@ class TestLocalTransport(TransportContract):
         made = tmp_path / "there"
         made.mkdir()
         return str(made)
+
+    @pytest.fixture
+    def snapshots(self, tmp_path: Path) -> ContentStore:
+        return ContentStore(tmp_path / "store", Settings())
 
 
 def test_a_ctrl_c_for_mlcli_does_not_reach_its_commands() -> None:

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from mlcli.domain.settings import Settings
+from mlcli.stores.snapshots import ContentStore
 from mlcli.testing.transport import TransportContract
 from mlcli.transports.ssh import SshTransport
 
@@ -20,3 +22,7 @@ class TestSshTransport(TransportContract):
         made = tmp_path / "there"
         made.mkdir()
         return str(made)
+
+    @pytest.fixture
+    def snapshots(self, tmp_path: Path) -> ContentStore:
+        return ContentStore(tmp_path / "store", Settings())
