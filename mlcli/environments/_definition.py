@@ -28,13 +28,10 @@ _DROPPED = (
     "--disable-pip-version-check",
 )
 _ENTRY = re.compile(r"(?:\S+::)?(?P<name>[A-Za-z0-9_][A-Za-z0-9_.-]*)\s*(?P<version>.*)", re.DOTALL)
-_BRACKET = re.compile(r"\[.*version\s*=\s*['\"]?(?P<version>[^'\"\]]+)['\"]?.*\]")
-_EXACT = re.compile(
-    r"(?P<operator>={0,2})\s*(?P<version>[0-9][0-9A-Za-z.!+_-]*?)(?P<any>\.?\*)?(?:=[^=]*|\s+[^<>=!~]*)?"
-)
-_RANGE = re.compile(
-    r"(?:\s*(?:>=|<=|>|<|!=|~=|==)\s*[0-9][0-9A-Za-z.]*(?:\.\*)?\s*)(?:,\s*(?:>=|<=|>|<|!=|~=|==)\s*[0-9][0-9A-Za-z.]*(?:\.\*)?\s*)*"
-)
+# compiled when they are met: a file that is found built is read by every job
+_BRACKET = r"\[.*version\s*=\s*['\"]?(?P<version>[^'\"\]]+)['\"]?.*\]"
+_EXACT = r"(?P<operator>={0,2})\s*(?P<version>[0-9][0-9A-Za-z.!+_-]*?)(?P<any>\.?\*)?(?:=[^=]*|\s+[^<>=!~]*)?"
+_RANGE = r"(?:\s*(?:>=|<=|>|<|!=|~=|==)\s*[0-9][0-9A-Za-z.]*(?:\.\*)?\s*)(?:,\s*(?:>=|<=|>|<|!=|~=|==)\s*[0-9][0-9A-Za-z.]*(?:\.\*)?\s*)*"
 
 
 @dataclass(frozen=True)
@@ -149,9 +146,9 @@ def python_request(version: str, entry: str) -> str | None:
     version = _unwrapped(version)
     if not version:
         return None
-    if exact := _EXACT.fullmatch(version):
+    if exact := re.fullmatch(_EXACT, version):
         return exact["version"]
-    if _RANGE.fullmatch(version):
+    if re.fullmatch(_RANGE, version):
         return version.replace(" ", "")
     raise _unreadable(entry)
 
@@ -161,16 +158,16 @@ def requirement_version(version: str, entry: str) -> str:
     version = _unwrapped(version)
     if not version:
         return ""
-    if exact := _EXACT.fullmatch(version):
+    if exact := re.fullmatch(_EXACT, version):
         fuzzy = exact["any"] or exact["operator"] == "="
         return f"=={exact['version']}{'.*' if fuzzy else ''}"
-    if _RANGE.fullmatch(version):
+    if re.fullmatch(_RANGE, version):
         return version.replace(" ", "")
     raise _unreadable(entry)
 
 
 def _unwrapped(version: str) -> str:
-    bracket = _BRACKET.fullmatch(version.strip())
+    bracket = re.fullmatch(_BRACKET, version.strip()) if "[" in version else None
     version = (bracket["version"] if bracket else version).strip()
     return "" if version.lstrip("=") == "*" else version
 

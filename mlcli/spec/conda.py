@@ -19,8 +19,9 @@ _OPTION_WITH_PATH = re.compile(
     r"(?P<option>-[rce]|--requirement|--constraint|--editable|-f|--find-links)(?P<gap>\s*=?\s*)(?P<path>\S.*)"
 )
 _DIRECT_PATH = re.compile(r"\.{0,2}/|\.$|[^;@\s]+\.(whl|tar\.gz|zip)$")
-_EXPLICIT = re.compile(r"^\s*@EXPLICIT\s*$", re.MULTILINE)
-_TOP_KEY = re.compile(r"^([A-Za-z_]+)[ \t]*:(?:\s|$)", re.MULTILINE)
+# compiled when they are met: a conda file in the job itself needs neither
+_EXPLICIT = r"^\s*@EXPLICIT\s*$"
+_TOP_KEY = r"^([A-Za-z_]+)[ \t]*:(?:\s|$)"
 _REQUIREMENTS = frozenset({".txt", ".in", ".pip"})
 _YAML = frozenset({".yml", ".yaml", ".json"})
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
@@ -64,14 +65,14 @@ def is_lock(text: str) -> bool:
     """Whether it is a lock file: conda's explicit list, conda-lock's or pixi's. Decided from its top-level keys alone, as
     lock files are long.
     """
-    if _EXPLICIT.search(text):
+    if re.search(_EXPLICIT, text, re.MULTILINE):
         return True
-    keys = set(_TOP_KEY.findall(text))
+    keys = set(re.findall(_TOP_KEY, text, re.MULTILINE))
     return "version" in keys and bool({"package", "packages"} & keys) and "dependencies" not in keys
 
 
 def _is_requirements(text: str, shown: str) -> bool:
-    keys = _TOP_KEY.findall(text)
+    keys = re.findall(_TOP_KEY, text, re.MULTILINE)
     if "dependencies" in keys:
         return False
     suffix = os.path.splitext(shown)[1].lower()  # noqa: PTH122  (a name, not a file)
