@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
 _CODE_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:|git@")
 _LONGEST_S = 1e15
+_PROJECT_SETTINGS = frozenset({".azureml", "aml_config"})
 _COUNTS = frozenset({"process_count_per_instance", "worker_count", "parameter_server_count"})
 
 
@@ -305,9 +306,12 @@ def _registry(value: Any) -> RegistryLogin | None:
 
 
 def _environment_file(value: str, source: _Source, path: Path_) -> EnvironmentSpec:
-    """An environment in a YAML file of its own, in any generation's words; its paths start at its own folder."""
+    """An environment in a YAML file of its own, in any generation's words; its paths start at its own folder. That of a v1
+    run configuration too, whose paths start at the project's folder.
+    """
     from mlcli.spec.generation import environment_kind
     from mlcli.spec.load import load
+    from mlcli.spec.runconfig_environment import is_runconfig_environment, runconfig_environment
     from mlcli.spec.upgrade import upgraded_environment
     from mlcli.spec.validate import validate
 
@@ -318,6 +322,10 @@ def _environment_file(value: str, source: _Source, path: Path_) -> EnvironmentSp
         raise _unreadable(source, path, file, error) from error
     document = load(text, _shown(source, value.removeprefix("file:")))
     inner = _Source(document, file.parent, source.reader)
+    if is_runconfig_environment(document.tree.get("environment")):
+        project = file.parent.parent if file.parent.name in _PROJECT_SETTINGS else file.parent
+        made = runconfig_environment(document.tree["environment"]).environment
+        return _environment(made, _Source(document, project, source.reader), ("environment",))
     if not {"image", "build", "docker", "conda_file", "lock", "interpreter"} & set(document.tree):
         message = "this file is named as an environment, and has neither 'image' nor 'build' nor 'conda_file'"
         raise _fault(inner, (), "empty-environment", message, f"it is named in {source.document.place(path)}")

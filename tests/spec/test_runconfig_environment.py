@@ -122,6 +122,17 @@ def test_what_it_answers_is_a_jobs_environment():
     )
 
 
+def test_a_job_may_name_a_run_configuration():
+    python = {"condaDependenciesFile": ".azureml/conda.yml"}
+    text = json.dumps({"script": "train.py", "environment": section(python=python, environmentVariables={"A": "1"})})
+    conda = "dependencies: [python=3.8, {pip: [-r more.txt]}]\n"
+    files = Files({"/job/.azureml/local.runconfig": text, "/job/.azureml/conda.yml": conda})
+    job = read_job("command: ls\nenvironment: file:.azureml/local.runconfig\n", "job.yml", BASE, files).job
+    assert job.environment == EnvironmentSpec(
+        conda={"dependencies": ["python=3.8", {"pip": ["-r /job/.azureml/more.txt"]}]}, environment_variables={"A": "1"}
+    )
+
+
 values = st.recursive(st.none() | st.booleans() | st.text(max_size=5), lambda inner: st.dictionaries(
     st.sampled_from(["userManagedDependencies", "interpreterPath", "condaDependencies", "enabled", "baseImage", "x"]), inner
 ) | st.lists(inner, max_size=2), max_leaves=6)  # fmt: skip
