@@ -10,6 +10,8 @@ NOUNS: Mapping[str, str] = {
     "job": "Submit jobs, watch them, fetch what they made.",
     "run": "The same jobs under the older names of these commands.",
     "environment": "What jobs run in: registered by name, built once, found for ever.",
+    "compute": "The named places where jobs run.",
+    "computetarget": "The same computes under the older names of these commands.",
     "workspace": "The place where runs and snapshots are kept.",
     "schema": "The JSON schemas of job files, for editors.",
     "version": "Show which mlcli this is.",

@@ -13,6 +13,7 @@ from typing import Any
 from mlcli.domain import vm_sizes
 from mlcli.domain.compute import Compute, SshHost
 from mlcli.domain.errors import InvalidSpecError, UnsupportedError, UsageError
+from mlcli.spec.compose import Mark
 from mlcli.spec.generation import compute_kind, recognise
 from mlcli.spec.load import Document, Path_, load
 from mlcli.spec.overrides import apply, with_flags
@@ -288,3 +289,34 @@ def _notices(normal: Mapping[str, Any], *, secret: bool) -> Iterator[str]:
         yield f"the size {size.name} is not in mlcli's table: taken as {guess}"
     if size is not None and size.gpus:
         yield f"{size.name} has GPUs: mlcli does not hand them out, a job sees those that this machine has"
+
+
+def changed_compute(
+    compute: Compute,
+    flags: Mapping[str, tuple[Path_, Any]],
+    overrides: Sequence[str] = (),
+    removes: Sequence[str] = (),
+) -> WrittenCompute:
+    """The compute with some of its definition replaced or taken out. Raises InvalidSpecError, UsageError for a key that is
+    not there to be taken out.
+    """
+    tree = {key: dict(value) if isinstance(value, dict) else value for key, value in compute.document.items()}
+    for path in removes:
+        _remove(tree, path)
+    document = with_flags(Document(compute.name, "", tree, _marks(tree)), flags)
+    return checked_compute(document, compute.created_at, overrides=overrides)
+
+
+def _marks(value: Any) -> Mark:
+    entries = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return Mark(1, 1, children={key: _marks(item) for key, item in entries})
+
+
+def _remove(tree: dict[str, Any], path: str) -> None:
+    body: Any = tree
+    *above, last = path.split(".")
+    for step in above:
+        body = body.get(step) if isinstance(body, dict) else None
+    if not isinstance(body, dict) or last not in body:
+        raise UsageError(f"--remove {path}: the compute has no such entry", hint=f"it has: {', '.join(tree)}")
+    del body[last]
