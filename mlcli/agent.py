@@ -49,6 +49,7 @@ LINGER_S = 2.0
 KILL_PATIENCE_S = 5.0
 CLAIM_PATIENCE_S = 10.0
 NOT_STARTED = 125
+ENDED_FROM_OUTSIDE = "ended by SIGTERM from outside mlcli: the machine or its container engine was stopped, or a batch system ended the job"
 LINUX = sys.platform.startswith("linux")
 
 
@@ -718,7 +719,7 @@ def _message(folder: str, cause: str, status: int, left: list[int], stubborn: li
     """What the exit record's other fields cannot say; mostly nothing."""
     parts = []
     if cause == "canceled" and not os.path.exists(os.path.join(folder, CANCEL)):
-        parts.append("ended by SIGTERM from outside mlcli: the machine was shut down, or a batch system ended the job")
+        parts.append(ENDED_FROM_OUTSIDE)
     if cause == "exit" and left:
         how = f"was killed by signal {-status}" if status < 0 else f"exited with code {status}"
         parts.append(f"the command {how}; processes that it had left running were ended ({_pids(left)})")

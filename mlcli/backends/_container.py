@@ -25,6 +25,7 @@ RUN, FOLDER, OWNER = "mlcli.run", "mlcli.run_folder", "mlcli.owner"
 KEEP = "mlcli.keep"
 _SYSTEM = ("/bin", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/libx32", "/proc", "/run", "/sbin", "/sys", "/var/run")
 _PROGRAMS = ("/usr/bin", "/usr/lib", "/usr/lib64", "/usr/local/bin", "/usr/local/lib", "/usr/sbin", "/usr/libexec")
+_NO_SHELL = "the image has no /bin/sh, so that no command can be run in it: take an image with a shell, or add one in a Dockerfile"
 _COPIED = frozenset({"download", "eval_download"})
 
 
@@ -186,11 +187,8 @@ def explained(refused: EngineRefusedError, prepared: Prepared) -> MlcliError:
     """The engine's refusal to create or start the container, with what to do about it."""
     text = refused.message
     image = prepared.plan.environment.spec.image or prepared.activation.image
-    if "/bin/sh" in text and ("no such file" in text or "not found" in text):
-        return UnsupportedError(
-            f"the image {image} has no /bin/sh, so that no command can be run in it",
-            hint="take an image with a shell, or add one in a Dockerfile",
-        )
+    if _lacks_shell(text):
+        return UnsupportedError(_NO_SHELL)
     if refused.status == 404 and "image" in text.lower():
         return MlcliError(f"the image {image} is not on this engine any more", hint="submit the job once more")
     if "device driver" in text:
@@ -199,6 +197,10 @@ def explained(refused: EngineRefusedError, prepared: Prepared) -> MlcliError:
             hint="install the NVIDIA container toolkit, or submit without GPUs (resources.gpus, --gpus)",
         )
     return MlcliError(text)
+
+
+def _lacks_shell(words: str) -> bool:
+    return "/bin/sh" in words and ("no such file" in words.lower() or "not found" in words)
 
 
 def exit_record(
@@ -225,6 +227,8 @@ def exit_record(
         return {**record, "message": f"killed: out of memory{limit}"}
     if cancelled:
         return {**record, "cause": "canceled"}
+    if begun is None and _lacks_shell(words):
+        return {**record, "message": _NO_SHELL}
     why = f": {words}" if words else ""
     if begun is None:
         return {**record, "message": f"the container ended with code {code} before it started the command{why}"}

@@ -30,6 +30,10 @@ class Engine:
     def _api(self) -> APIClient:
         return docker_engine.connect(self.url or None).api
 
+    def connect(self) -> None:
+        """Make sure that it answers."""
+        docker_engine.connect(self.url or None)
+
     def is_rootless(self) -> bool:
         """Whether its root is the person who runs it."""
         with errors("the Docker Engine"):

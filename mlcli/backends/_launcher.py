@@ -40,6 +40,12 @@ if ! [ -w "${{HOME:-/}}" ]; then
   if [ -w /tmp ]; then HOME=/tmp; else HOME=$run/{FOLDER}; fi
   export HOME
 fi
+if ! command -v python > /dev/null && command -v python3 > /dev/null; then # Debian's image has no "python"
+  mkdir -p "$run/{FOLDER}/bin"
+  printf '#!/bin/sh\nexec python3 "$@"\n' > "$run/{FOLDER}/bin/python"
+  chmod 755 "$run/{FOLDER}/bin/python"
+  PATH=$PATH:$run/{FOLDER}/bin
+fi
 if [ "$2" != plain ]; then
   python=
   if command -v python3 > /dev/null; then python=python3
@@ -62,6 +68,18 @@ started=null
 . "$run/{PLAIN}"
 : > "$run/{PLAIN}"
 rm -f "$run/{PLAIN}" "$run/{agent.LAUNCH}"
+
+# How many processes the kernel has killed in here for want of memory.
+killed() {{
+  for file in /sys/fs/cgroup/memory.events /sys/fs/cgroup/memory/memory.oom_control; do
+    [ -r "$file" ] && while read -r name count; do [ "$name" = oom_kill ] && echo "$count"; done < "$file"
+  done
+}}
+limit() {{
+  for file in /sys/fs/cgroup/memory.max /sys/fs/cgroup/memory/memory.limit_in_bytes; do
+    [ -r "$file" ] && read -r bytes < "$file" && [ "${{#bytes}}" -lt 16 ] && echo " (limit $((bytes >> 20))m)"
+  done
+}}
 
 # Every process of the job: whatever in here was started after this one.
 others() {{ # signal
@@ -91,7 +109,7 @@ trap 'stop time_limit' USR2
 trap 'woken=1; others KILL' USR1
 trap '' HUP INT
 
-started=$(now)
+started=$(now) killed=$(killed)
 (
   trap - TERM USR1 USR2 HUP INT
   cd "$directory" || {{ printf '%s' "$nowhere" > "$run/{FOLDER}/why"; exit 126; }}
@@ -105,7 +123,7 @@ printf '{{"version": {agent.VERSION}, "boot_id": "container@", "pid": %s, "start
 printf '"command": {{"boot_id": "container@", "pid": %s, "start_time": 0}}, "grace_s": %s, "started_at": %s}}\\n' \\
   "$child" "$grace" "$started" >> "$run/{agent.AGENT}.new"
 mv "$run/{agent.AGENT}.new" "$run/{agent.AGENT}"
-[ -n "$limit" ] && after "$limit" USR2
+[ -n "$patience" ] && after "$patience" USR2
 while :; do
   woken=
   wait "$child"
@@ -129,6 +147,10 @@ if [ -n "$found" ]; then
   others TERM
   [ "$cause" = exit ] && message='"processes that the command had left running were ended"'
 fi
+if [ "$cause" = canceled ] && ! [ -e "$run/{agent.CANCEL}" ]; then message='"{agent.ENDED_FROM_OUTSIDE}"'; fi
+if [ "$cause" = exit ] && [ "$status" != 0 ] && [ "$(killed)" != "$killed" ]; then
+  message='"killed: out of memory'$(limit)'"'
+fi
 [ "$status" -gt 128 ] && [ "$status" -le 192 ] && signal=$((status - 128))
 end "$cause" "$status" "$signal" "$message"
 """
@@ -147,7 +169,7 @@ def plain_launch(record: Mapping[str, Any], *, alone: bool) -> str:
     program = words[0] if len(words) > 3 else "sh"
     lines = [
         f"log={quote(record['log'])} directory={quote(record['working_directory'])} program={quote(program)}",
-        f"limit={record['timeout_s'] or ''} grace={record['grace_s']} alone={'1' if alone else ''}",
+        f"patience={record['timeout_s'] or ''} grace={record['grace_s']} alone={'1' if alone else ''}",
         f"missing={quote(agent.encode(f'{program}: no such program'))}",
         f"nowhere={quote(agent.encode('the working directory ' + record['working_directory'] + ' cannot be entered'))}",
         "prepare() {",

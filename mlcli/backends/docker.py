@@ -89,6 +89,11 @@ class DockerBackend(FolderBackend):
         plan = prepared.plan
         folder = Path(plan.run_folder)
         engine = Engine(place.url)
+        if known_place(folder) is None:
+            try:
+                engine.connect()
+            except TransportError as nobody:  # nothing was sent: nothing can be there
+                raise MlcliError(nobody.message, hint=nobody.hint) from nobody
         given = _container.arguments(plan.resources)
         user = _container.invoker(is_root_here=os.getuid() != 0 and engine.is_rootless())
         self._lay_out(prepared, snapshots)

@@ -11,6 +11,7 @@ import pytest
 
 from mlcli import docker_engine as product
 from mlcli.backends.docker import DockerBackend
+from mlcli.domain.observation import Sight
 from mlcli.domain.settings import Settings
 from mlcli.ports.environments import Activation
 from mlcli.ports.stores import SnapshotStore
@@ -26,6 +27,10 @@ class ContainerJob(Job):
 
     def submit(self, command: str, *, activation: Activation = Activation(), **changes: Any) -> None:  # noqa: B008
         super().submit(command, activation=replace(activation, image=self.image), **changes)
+
+    def ended(self) -> None:
+        """Wait until it does not run any more, however that came."""
+        self.until(lambda: self.look().sight not in {Sight.RUNNING, Sight.STARTING})
 
 
 @pytest.mark.usefixtures("containers_gone")
@@ -55,7 +60,7 @@ class InContainers(BackendContract):
         job.image = image
         yield job
         backend.cancel(job.handle)
-        job.until(lambda: job.look().sight.value not in {"running", "starting"})
+        job.ended()
         backend.forget(job.handle)
 
 
