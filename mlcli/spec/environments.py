@@ -20,9 +20,12 @@ if TYPE_CHECKING:
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
 _NAME_RULE = "it has 1 to 255 letters, digits, '-', '_' and '.', and starts with a letter or a digit"
-_LEADING = ("image", "build", "conda_file", "interpreter")
+_LEADING = ("image", "build", "conda_file", "lock", "interpreter")
 # what the asset keeps beside its definition, or has no meaning when it is read again
-_APART = frozenset({"$schema", "name", "version", "description", "tags", *_LEADING, "environment_variables"})
+_APART = frozenset(
+    {"$schema", "name", "version", "description", "tags", *_LEADING, "registry", "environment_variables"}
+)
+_PROJECT_FOLDERS = frozenset({".azureml", "aml_config"})
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,8 @@ def read_environment(
     document = load(text, file)
     if overrides:
         document = apply(document, overrides)
+    if _is_of_runconfig(document.tree):
+        document, base = _from_runconfig(document), base.parent if base.name in _PROJECT_FOLDERS else base
     _check_is_environment(document, file)
     given = dict(flags or {})
     if "name" in given:
@@ -148,6 +153,24 @@ def _build_context(build: Mapping[str, Any], context: Path | None) -> BuildConte
     )
 
 
+def _is_of_runconfig(tree: Mapping[str, Any]) -> bool:
+    """Whether it is a run configuration of v1, or an environment as v1 saved it."""
+    from mlcli.spec.runconfig_environment import is_runconfig_environment
+
+    return is_runconfig_environment(tree.get("environment")) or is_runconfig_environment(tree)
+
+
+def _from_runconfig(document: Document) -> Document:
+    """The environment of a run configuration, in today's words. Raises UnsupportedError."""
+    from mlcli.spec.runconfig_environment import is_runconfig_environment, runconfig_environment
+
+    tree = document.tree
+    whole = is_runconfig_environment(tree)
+    use_docker = None if whole else _mapping(tree.get("docker")).get("useDocker")
+    made = runconfig_environment(tree if whole else tree["environment"], use_docker=use_docker).environment
+    return document.with_tree(dict(made), document.marks)
+
+
 def _check_is_environment(document: Document, file: str) -> None:
     from mlcli.spec.generation import recognise
 
@@ -167,7 +190,7 @@ def _check_is_environment(document: Document, file: str) -> None:
 def _check_leads(document: Document, normal: Mapping[str, Any]) -> None:
     """Something to build from there must be, and no two things that exclude each other."""
     leading = [key for key in _LEADING if normal.get(key) is not None]
-    message, hint = "", "one of: image, build, conda_file (which may stand beside the other two), interpreter"
+    message, hint = "", "one of: image, build, conda_file (which may stand beside the other two), lock, interpreter"
     if not leading:
         message = "an environment needs something to be made from"
     elif {"image", "build"} <= set(leading):

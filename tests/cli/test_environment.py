@@ -506,3 +506,42 @@ def test_a_full_disk_leaves_nothing_half_registered(mlcli: Mlcli, tmp_path: Path
         assert ok(mlcli("environment", "create", "-n", "d", "-i", "x", env={"MLCLI_HOME": str(disk)}))["version"] == "1"
     finally:
         subprocess.run(["umount", disk], check=True)
+
+
+def test_from_a_run_configuration_of_v1(mlcli: Mlcli, tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    (project / ".azureml").mkdir(parents=True)
+    (project / "conda.yml").write_text("dependencies: [python=3.11, {pip: [six]}]\n")
+    (project / ".azureml" / "train.runconfig").write_text(
+        "script: train.py\nframework: Python\ntarget: local\nenvironment:\n  name: old\n"
+        "  python: {userManagedDependencies: false, condaDependenciesFile: conda.yml}\n"
+        "  environmentVariables: {A: b}\n"
+        "  docker: {enabled: true, baseImage: 'python:3.11', baseImageRegistry: {address: r.example, username: me}}\n"
+    )
+    made = ok(mlcli("environment", "create", "-f", project / ".azureml" / "train.runconfig"))
+    assert (made["name"], made["image"], made["environment_variables"]) == ("old", "python:3.11", {"A": "b"})
+    assert made["conda_file"]["dependencies"] == ["python=3.11", {"pip": ["six"]}]
+    assert made["registry"] == {"address": "r.example", "username": "me"}
+
+
+def test_a_password_is_never_kept(mlcli: Mlcli, tmp_path: Path) -> None:
+    login = "{address: r.example, username: me, password: hunter2}"
+    (tmp_path / "env.yml").write_text(f"name: e\nimage: r.example/x\nregistry: {login}\n")
+    refused = mlcli("environment", "create", "-f", "env.yml")
+    assert refused.code == 1
+    assert "hunter2" not in refused.stderr
+    (tmp_path / "env.yml").write_text(
+        f"name: e\nimage: r.example/x\nregistry: {login.replace('password:', 'password_env:')}\n"
+    )
+    assert ok(mlcli("environment", "create", "-f", "env.yml"))["registry"]["password_env"]
+    kept = [file.read_bytes() for file in mlcli.home.rglob("*") if file.is_file()]
+    assert not any(b'password": ' in text for text in kept)
+
+
+def test_a_lock_is_kept_and_exported(mlcli: Mlcli, tmp_path: Path) -> None:
+    lock = "@EXPLICIT\nhttps://channel.example/linux-64/python-3.12.1-0.conda#" + "0" * 32 + "\n"
+    (tmp_path / "explicit.txt").write_text(lock)
+    (tmp_path / "env.yml").write_text("name: e\nconda_file: explicit.txt\n")
+    assert ok(mlcli("environment", "create", "-f", "env.yml"))["lock"] == lock
+    text = mlcli("environment", "export", "e").stdout
+    assert ok(mlcli("environment", "create", "-f", "-", "-n", "copy", input=text))["lock"] == lock
