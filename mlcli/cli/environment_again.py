@@ -31,7 +31,8 @@ def plan(
     from mlcli.operations.plan import plan as make_plan
     from mlcli.spec.environments import environment_document
 
-    environment, container = again(session.services, run)
+    found = again(session.services, run)
+    environment, container = found.spec, found.container
     if in_container is not None and in_container is not container:
         was = "in a container" if container else "on the host"
         raise UsageError(f"job {run} ran {was}", hint="leave --docker and --no-docker out: --environment-of decides")
@@ -39,6 +40,8 @@ def plan(
     document = {**job.document, "environment": {**named, **environment_document(environment)}}
     job = replace(job, environment=environment, document=document)
     made = make_plan(session.services, job, in_container=container, keep_container=keep_container)
+    if found.notice:
+        made = replace(made, notices=(found.notice, *made.notices))
     if made.container is not None:
         made = replace(
             made, container=replace(made.container, reason=f"job {run}, whose environment it takes, ran in one")

@@ -15,6 +15,7 @@ from mlcli.domain.run import RunFilter
 from mlcli.operations import layout, observe
 from mlcli.operations.carry import environment_record
 from mlcli.operations.containers import choose
+from mlcli.operations.environment_pins import pinned_environment
 from mlcli.operations.records import iso_time
 from mlcli.ports.environments import BuiltEnvironment, EnvironmentBuilder
 from mlcli.ports.services import Services
@@ -56,25 +57,37 @@ def build(services: Services, found: Standing, log: Callable[[str], None]) -> di
 
 
 def pinned(services: Services, spec: EnvironmentSpec, *, in_container: bool | None = None) -> EnvironmentSpec:
-    """The same environment with every version as it is built here. Raises UnsupportedError when it is not built."""
-    from mlcli.operations.environment_pins import pinned_environment
-
+    """The same environment with every version as it is built here, for any machine. Raises UnsupportedError when it is not
+    built, or is an image that no registry has.
+    """
     found = standing(services, spec, in_container=in_container)
     if not found.plan.cached:
         raise UnsupportedError(
             "the environment is not built on this machine, so nobody knows its versions yet",
             hint="build it first: mlcli environment build",
         )
-    exact = pinned_environment(build(services, found, lambda _line: None), spec)
+    made = build(services, found, lambda _line: None)
+    exact = _remade(made, spec) if found.container else pinned_environment(made, spec)
+    if exact is None:
+        raise UnsupportedError(
+            f"the image {made['image'][:19]} is on this machine alone: no other could be told to use just it",
+            hint="push it to a registry and name it by its digest, or export without --pinned",
+        )
     return replace(exact, name=spec.name, version=spec.version)
 
 
-def again(services: Services, run: str) -> tuple[EnvironmentSpec, bool]:
-    """What that run ran in, to run in once more, and whether that is a container: what is still built here just so, else
-    the same versions. Raises NotFoundError, UnsupportedError.
-    """
+@dataclass(frozen=True)
+class Again:
+    """What a run ran in, to run in once more. ``notice``: why it may not be just the same."""
+
+    spec: EnvironmentSpec
+    container: bool
+    notice: str = ""
+
+
+def again(services: Services, run: str) -> Again:
+    """What is still on this machine just so, else the same versions. Raises NotFoundError, UnsupportedError."""
     from mlcli.operations.carry import load_plan
-    from mlcli.operations.environment_pins import pinned_environment
 
     services.runs.get(run)
     record = services.runs.document(run, layout.ENVIRONMENT_DOCUMENT)
@@ -84,31 +97,43 @@ def again(services: Services, run: str) -> tuple[EnvironmentSpec, bool]:
             hint=f"see: mlcli job show -n {run}",
         )
     asked = load_plan(services.runs, run)[0].environment.spec
-    container = bool(record["container"])
+    if record["container"]:
+        return _again_in_container(services, asked, record)
     nothing_to_pin = record.get("fingerprint") is None  # an interpreter of this machine
-    if not container and (nothing_to_pin or _is_here(services, asked, record)):
-        return _on_host(asked), False
-    exact = pinned_environment(record, asked)
-    if container:
-        exact = _by_id(services, exact, record)
-    return replace(exact, name=asked.name, version=asked.version), container
+    if nothing_to_pin or _is_here(services, asked, record):
+        return Again(_on_host(asked), container=False)
+    return Again(_named(pinned_environment(record, asked), asked), container=False)
 
 
-def _on_host(asked: EnvironmentSpec) -> EnvironmentSpec:
-    """Without the image that was not used there."""
-    kept = replace(asked, image=None, build=None)
-    leads = kept.interpreter or kept.conda or kept.lock
-    return kept if leads else replace(kept, interpreter="current")
+def _again_in_container(services: Services, asked: EnvironmentSpec, record: Mapping[str, Any]) -> Again:
+    if _is_here(services, asked, record):
+        return Again(asked, container=True)
+    by_id = EnvironmentSpec(image=record["image"], environment_variables=asked.environment_variables)
+    if standing(services, by_id, in_container=True).plan.cached:
+        return Again(_named(by_id, asked), container=True)
+    exact = _remade(record, asked)
+    if exact is not None:
+        return Again(_named(exact, asked), container=True)
+    notice = f"the image {record['image'][:19]} is gone, and no registry has it: it is made again from its definition"
+    return Again(asked, container=True, notice=notice)
 
 
-def _by_id(services: Services, exact: EnvironmentSpec, record: Mapping[str, Any]) -> EnvironmentSpec:
-    """By the engine's own id of the image, while the engine has it: no registry needs to be asked."""
-    by_id = replace(exact, image=record["image"])
-    return by_id if standing(services, by_id, in_container=True).plan.cached else exact
+def _remade(record: Mapping[str, Any], asked: EnvironmentSpec) -> EnvironmentSpec | None:
+    """What makes the content of an image again on any machine: its digest, or the same versions on the same base."""
+    if record["digest"] is not None:
+        return pinned_environment(record, asked)
+    if asked.conda is None and asked.lock is None:
+        return None
+    exact = pinned_environment({**record, "image": None}, asked)
+    return replace(exact, image=asked.image, build=asked.build)
+
+
+def _named(exact: EnvironmentSpec, asked: EnvironmentSpec) -> EnvironmentSpec:
+    return replace(exact, name=asked.name, version=asked.version)
 
 
 def _is_here(services: Services, asked: EnvironmentSpec, record: Mapping[str, Any]) -> bool:
-    """Whether the very environment is on the disk still, not another one of the same definition."""
+    """Whether the very environment is on this machine still, not another one of the same definition."""
     builder = services.environment_builder_named(record["builder"])
     try:
         plan = builder.plan(asked)
@@ -116,8 +141,15 @@ def _is_here(services: Services, asked: EnvironmentSpec, record: Mapping[str, An
         return False
     if plan.fingerprint != record["fingerprint"] or not plan.cached:
         return False
-    now = environment_record(plan, builder.build(plan, lambda _line: None), container=False)
-    return all(now[key] == record[key] for key in ("python", "resolved", "packages"))
+    now = environment_record(plan, builder.build(plan, lambda _line: None), container=record["container"])
+    return all(now[key] == record[key] for key in ("image", "python", "resolved", "packages"))
+
+
+def _on_host(asked: EnvironmentSpec) -> EnvironmentSpec:
+    """Without the image that was not used there."""
+    kept = replace(asked, image=None, build=None)
+    leads = kept.interpreter or kept.conda or kept.lock
+    return kept if leads else replace(kept, interpreter="current")
 
 
 def record(found: Standing) -> dict[str, Any]:
