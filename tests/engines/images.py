@@ -50,7 +50,7 @@ class Image:
         """Import it unless the engine has it. Returns the tag."""
         from docker.errors import ImageNotFound
 
-        with _one_at_a_time():
+        with self._one_at_a_time():
             try:
                 client.images.get(self.tag)
             except ImageNotFound:
@@ -59,6 +59,12 @@ class Image:
                     str(self._archive()), repository=repository, tag=tag, changes=list(self.changes)
                 )
         return self.tag
+
+    @contextmanager
+    def _one_at_a_time(self) -> Iterator[None]:
+        with (cache_folder() / f"{self.name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
 
     def _archive(self) -> Path:
         archive = cache_folder() / f"{self.name}-{self.digest}.tar"
@@ -96,13 +102,6 @@ def tiny_image() -> Image:
 def empty_image() -> Image:
     """Nothing but ``/bin/echo``: no shell."""
     return Image("empty", f"2 {_busybox_digest()}", lambda archive: _pack_busybox(archive, "bin/echo"))
-
-
-@contextmanager
-def _one_at_a_time() -> Iterator[None]:
-    with (cache_folder() / "images.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def _debootstrap(suite: str, archive: Path) -> None:
