@@ -32,14 +32,14 @@ for found in distributions():
         if pinned and "vcs_info" in direct:
             pinned = direct["vcs_info"]["vcs"] + "+" + pinned + "@" + direct["vcs_info"]["commit_id"]
         pip.append(name + " @ " + pinned if pinned else name + "==" + found.version)
-for file in glob.glob(os.path.join(sys.prefix, "conda-meta", "*.json")):
+for file in sorted(glob.glob(os.path.join(sys.prefix, "conda-meta", "*.json"))):
     with open(file) as opened:
         package = json.load(opened)
     if package.get("url"):
         digest = package.get("sha256") or package.get("md5")
         conda.append(package["url"] + ("#" + digest if digest else ""))
 print("\n" + json.dumps({
-    "python": "%d.%d.%d" % tuple(sys.version_info[:3]), "resolved": sorted(set(pip)), "packages": sorted(conda)}))
+    "python": "%d.%d.%d" % tuple(sys.version_info[:3]), "resolved": sorted(set(pip)), "packages": conda}))
 """
 _BY_SHELL = 'for python in python python3; do command -v $python >/dev/null 2>&1 && exec $python -c "$1"; done'
 

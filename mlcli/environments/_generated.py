@@ -118,26 +118,19 @@ def settings(added: Addition, told: Mapping[str, str], *, certificates: bool) ->
 
 def _installation(added: Addition) -> str:
     """The steps of the first stage. uv is carried along; an image that it does not run in may have pip to get another."""
-    tool = (
-        f"RUN . ./settings.sh && mkdir -p {HOME}/python \\\n"
-        " && if ! uv --version; then python3 -m pip install --quiet --prefix ./tool uv && uv --version; fi\n"
-    )
-    requirements = "RUN . ./settings.sh && uv pip install --python {0} --requirements requirements.txt\n"
-    python = f"{ENVIRONMENT}/bin/python"
+    other_uv = "python3 -m pip install --quiet --prefix ./tool uv && uv --version"
+    steps = [f"mkdir -p {HOME}/python && if ! uv --version; then {other_uv}; fi"]
+    install = f"uv pip install --python {ENVIRONMENT}/bin/python --requirements requirements.txt"
     if added.by_conda:
-        return (
-            tool + "RUN . ./settings.sh && uv venv --no-project ./rattler"
-            " && uv pip install --python ./rattler/bin/python 'py-rattler>=0.28,<1'\n"
-            "RUN . ./settings.sh && ./rattler/bin/python conda_install.py < request.json\n"
-            + f"RUN . ./settings.sh && if [ -s requirements.txt ]; then uv pip install --python {python}"
-            " --requirements requirements.txt; fi\n"
-        )
-    version = f" --python {shlex.quote(added.python)}" if added.python else ""
-    return (
-        tool
-        + f"RUN . ./settings.sh && uv venv --no-project{version} {ENVIRONMENT}\n"
-        + (requirements.format(python) if added.definition.lines else "")
-    )
+        steps += [
+            "uv venv --no-project ./rattler && uv pip install --python ./rattler/bin/python 'py-rattler>=0.28,<1'",
+            "./rattler/bin/python conda_install.py < request.json && cat locked.txt >> requirements.txt",
+            f"if [ -s requirements.txt ]; then {install}; fi",
+        ]
+    else:
+        version = f" --python {shlex.quote(added.python)}" if added.python else ""
+        steps += [f"uv venv --no-project{version} {ENVIRONMENT}", *([install] if added.definition.lines else [])]
+    return "".join(f"RUN . ./settings.sh && {step}\n" for step in steps)
 
 
 def _by_conda(conda: Mapping[str, Any], lock: str | None, wanted: Definition, files: dict[str, Path]) -> Addition:

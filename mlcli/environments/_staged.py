@@ -40,6 +40,7 @@ def packed(text: str, added: Addition) -> IO[bytes]:
         files["uv"] = _uv()
     if added.by_conda:
         files["conda_install.py"] = Path(__file__).with_name("_conda_install.py")
+        texts["locked.txt"] = ""  # pip lines of a lock file, to be found there
         texts["request.json"] = json.dumps(_request(added))
     try:
         return _archive(texts, files)
@@ -55,7 +56,7 @@ def explain(failed: BuildFailedError, added: Addition, base: str, python: str | 
     from mlcli.environments import _uv
 
     printed = "\n".join(failed.printed)
-    if found := _MESSAGE.search(printed):
+    if added.by_conda and (found := _MESSAGE.search(printed)):
         return found[1], found[2]
     if _NO_SHELL.search(printed):
         return f"{base} has no shell, so nothing can be installed into it", "choose an image with a shell"
@@ -80,7 +81,7 @@ def _request(added: Addition) -> dict[str, Any]:
         "channels": added.channels,
         "specs": added.conda,
         "lock": added.lock,
-        "requirements": f"{BUILD}/requirements.txt",
+        "requirements": f"{BUILD}/locked.txt",
     }
 
 
