@@ -28,6 +28,7 @@ ROOMS: dict[str, dict[str, Entry]] = {
     },
     "transports": {
         "local": Entry("mlcli.transports.local:LocalTransport"),
+        "ssh": Entry("mlcli.transports.ssh:SshTransport", extra="ssh"),
     },
     "schedulers": {
         "process": Entry("mlcli.schedulers.process:ProcessScheduler"),
