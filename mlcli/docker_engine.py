@@ -19,7 +19,8 @@ from mlcli.domain.errors import MlcliError, TransportError, UnsupportedError
 if TYPE_CHECKING:
     from docker import DockerClient
 
-TIMEOUT_S = 60.0
+TIMEOUT_S = 60
+_REACH_S = 5  # an engine on another machine that does not answer must not hold up whoever only looks
 _DEFAULT_SOCKET = "/var/run/docker.sock"
 
 
@@ -75,8 +76,9 @@ def connect(url: str | None = None) -> DockerClient:
 def _connected(url: str) -> DockerClient:
     docker = _sdk(url)
     with errors(f"the Docker Engine at {url}"):
+        timeout = (_REACH_S, TIMEOUT_S) if url.startswith(("tcp://", "http")) else TIMEOUT_S  # as requests takes it
         client: DockerClient = docker.DockerClient(
-            base_url=url, timeout=int(TIMEOUT_S), use_ssh_client=url.startswith("ssh://"), tls=_tls(docker, url)
+            base_url=url, timeout=timeout, use_ssh_client=url.startswith("ssh://"), tls=_tls(docker, url)
         )
         return client
 

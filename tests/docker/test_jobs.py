@@ -136,20 +136,16 @@ def test_a_job_behind_ssh(
 
 @pytest.mark.slow
 def test_a_job_on_another_machine_whose_cable_is_cut(
-    mlcli: Mlcli,
-    project: Any,
-    tcp_docker_engine: FarDockerEngine,
-    docker_engine: DockerEngine,
-    tmp_path: Path,
-    until: Any,
+    mlcli: Mlcli, project: Any, tcp_docker_engine: FarDockerEngine, tmp_path: Path, until: Any
 ) -> None:
-    tcp_docker_engine.load(docker_engine.tiny_image, docker_engine)
     environment = tcp_docker_engine.environment
-    check_a_job(mlcli, project(image=docker_engine.tiny_image), environment, tmp_path)
-    file = project(image=docker_engine.tiny_image)
+    file = project(image=tcp_docker_engine.tiny_image)
+    check_a_job(mlcli, file, environment, tmp_path)
     file.write_text(file.read_text().replace("exit 0", "sleep 3; exit 0"))
     assert mlcli("job", "create", "-f", file, "--docker", "-n", "two", env=environment).code == 0
+    until(lambda: mlcli("job", "show", "-n", "two", env=environment).json["status"] == "Running")
     tcp_docker_engine.cut()
+    assert mlcli("job", "show", "-n", "two", env=environment).json["status"] == "Running"
     tcp_docker_engine.mend()
     until(lambda: mlcli("job", "show", "-n", "two", env=environment).json["status"] == "Completed")
     assert tcp_docker_engine.client().containers.list(all=True) == []
