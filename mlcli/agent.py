@@ -42,6 +42,7 @@ LAUNCH, LOCK, AGENT, CANCEL, EXIT = "launch.json", "agent.lock", "agent.json", "
 RESERVED = "exit.json.reserved"
 AGENT_LOG = os.path.join("system_logs", "agent.log")
 COOKIE = "MLCLI_RUN_COOKIE"
+GROUP = "mlcli-run-"
 LONGEST_SELECT_S = 1e6
 EXIT_RECORD_BYTES = 4096
 LEFTOVER_POLL_S = 0.02
@@ -472,6 +473,7 @@ def _carry(folder: str, lock: int, answer: int) -> None:
         launch = _launch(folder)
         reserved = _reserve(folder)
         wake = _listen()
+        launch["group"] = memory_group((launch.get("limits") or {}).get("memory_bytes"))
         child = _Child(folder, launch)
         command = identity(child.pid)
         _write_record(
@@ -499,20 +501,22 @@ def _carry(folder: str, lock: int, answer: int) -> None:
     why = child.release(launch)
     if why:
         os.waitpid(child.pid, 0)
+        _remove_group(launch["group"])
         _finish(folder, reserved, _exit_record("not_started", None, started_at, why))
         return
     run = _Run(command, launch["cookie"], held=True)
-    killed_before = _out_of_memory_kills()
+    killed_before = _out_of_memory_kills(launch["group"])
     cause, status = _watch(run, wake, launch["timeout_s"], launch["grace_s"])
     record = _exit_record(cause, status, started_at, "")
     left, stubborn = ([], []) if cause == "exit" and not run.linger() else run.end(launch["grace_s"])
-    out_of_memory = status != 0 and _out_of_memory_kills() > killed_before
+    out_of_memory = status != 0 and _out_of_memory_kills(launch["group"]) > killed_before
     message = _message(folder, cause, status, left, stubborn)
     if cause == "exit" and out_of_memory:
-        message = "; ".join(filter(None, [f"killed: out of memory{_memory_limit()}", message]))
+        message = "; ".join(filter(None, [f"killed: out of memory{_memory_limit(launch['group'])}", message]))
     _finish(folder, reserved, dict(record, message=message))
     if hasattr(os, "waitid"):  # else _status has reaped it already
         os.waitpid(child.pid, 0)
+    _remove_group(launch["group"])
 
 
 def _launch(folder: str) -> dict[str, Any]:
@@ -627,12 +631,130 @@ def _become_command(launch: dict[str, Any], log: int, held: int, report: int) ->
             return  # the agent is dead: nobody would know of the command
         stage = "chdir"
         os.chdir(launch["working_directory"])
+        _take_limits(launch.get("limits") or {}, launch["group"])
         stage = "exec"
         environment = command_environment(dict(os.environ), launch["environment"], launch["cookie"])
         argv = command_argv(launch)
         os.execvpe(argv[0], argv, environment)
     except (OSError, ValueError) as failed:
         os.write(report, f"{stage} {getattr(failed, 'errno', None) or errno.EINVAL}".encode())
+
+
+# Limits: cores, memory and priority of one node of a compute
+
+
+def _take_limits(limits: dict[str, Any], group: str) -> None:
+    """In the child: keep to what the node has, as far as this system lets a process be kept to it."""
+    cpus, nice = limits.get("cpus"), limits.get("nice")
+    if nice:
+        os.nice(nice)
+    try:
+        if cpus and hasattr(os, "sched_setaffinity"):
+            os.sched_setaffinity(0, cpus)
+        if group:
+            _put(os.path.join(group, "cgroup.procs"), "0")
+    except OSError:
+        pass  # cores that are switched off by now, a group that nobody may be moved to
+
+
+def memory_group(limit: int | None) -> str:
+    """Make a control group whose processes have at most ``limit`` bytes of memory; "" where that cannot be done, or for no
+    limit.
+    """
+    for parent in _memory_parents() if limit and LINUX else ():
+        group = os.path.join(parent, f"{GROUP}{os.getpid()}-{os.urandom(4).hex()}")
+        try:
+            _sweep_groups(parent)
+            os.mkdir(group)
+        except OSError:
+            continue
+        for main, swap, most in (
+            ("memory.max", "memory.swap.max", 0),
+            ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes", limit),
+        ):
+            try:
+                _put(os.path.join(group, main), str(limit))
+            except OSError:
+                continue
+            try:  # noqa: SIM105
+                _put(os.path.join(group, swap), str(most))
+            except OSError:
+                pass  # a system that does not count swap
+            return group
+        os.rmdir(group)
+    return ""
+
+
+def can_limit_memory() -> bool:
+    """Whether a job's memory can be limited here: a group is made, and a process moved to it."""
+    group = memory_group(1 << 30)
+    if not group:
+        return False
+    child = os.fork()
+    if child == 0:
+        try:
+            _put(os.path.join(group, "cgroup.procs"), "0")
+            os._exit(0)
+        finally:
+            os._exit(1)
+    _, status = os.waitpid(child, 0)
+    _remove_group(group)
+    return status == 0
+
+
+def _memory_parents() -> list[str]:
+    """Folders of control groups in which one for memory may be made: our own, then those above it."""
+    own = {}
+    for line in (_read("/proc/self/cgroup") or b"").decode().splitlines():
+        _, controllers, group = line.split(":", 2)
+        own[controllers] = group
+    found = []
+    for line in (_read("/proc/self/mountinfo") or b"").decode("utf-8", "replace").splitlines():
+        fields, _, rest = line.partition(" - ")
+        kind, _, options = rest.split(" ", 2)
+        root, mount = fields.split()[3:5]
+        if kind == "cgroup2":
+            path = own.get("")
+        elif kind == "cgroup" and "memory" in options.split(","):
+            path = next((own[names] for names in own if "memory" in names.split(",")), None)
+        else:
+            continue
+        inside = os.path.relpath(path or "/", root)
+        steps = [] if inside.startswith(".") else inside.split("/")
+        found += [os.path.join(mount, *steps[:depth]) for depth in range(len(steps), -1, -1)]
+    return found
+
+
+def _sweep_groups(parent: str) -> None:
+    """Remove the groups of agents that were killed."""
+    for name in os.listdir(parent):
+        pid = name[len(GROUP) :].partition("-")[0] if name.startswith(GROUP) else ""
+        if pid.isdigit() and _facts(int(pid)) is None:
+            _remove_group(os.path.join(parent, name), patience_s=0.0)
+
+
+def _remove_group(group: str, patience_s: float = 0.5) -> None:
+    """Remove an empty control group; one that still has processes stays for the next agent to sweep."""
+    deadline = time.monotonic() + patience_s
+    while group:
+        try:
+            return os.rmdir(group)
+        except FileNotFoundError:
+            return None
+        except OSError:
+            if time.monotonic() >= deadline:
+                return None
+            time.sleep(LEFTOVER_POLL_S)
+    return None
+
+
+def _put(path: str, text: str) -> None:
+    """Write to a file that is there."""
+    file = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(file, text.encode())
+    finally:
+        os.close(file)
 
 
 def command_argv(launch: dict[str, Any]) -> list[str]:
@@ -728,9 +850,11 @@ def _message(folder: str, cause: str, status: int, left: list[int], stubborn: li
     return "; ".join(parts)
 
 
-def _out_of_memory_kills() -> int:
-    """How many processes the kernel has killed in this container for want of memory; 0 where it does not say."""
-    for path in ("/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control"):
+def _out_of_memory_kills(group: str) -> int:
+    """How many processes the kernel has killed for want of memory in a control group, or in this container; 0 where it
+    does not say.
+    """
+    for path in _memory_files(group, "memory.events", "memory.oom_control"):
         try:
             lines = (_read(path) or b"").splitlines()
         except OSError:
@@ -742,9 +866,9 @@ def _out_of_memory_kills() -> int:
     return 0
 
 
-def _memory_limit() -> str:
-    """`` (limit 64m)`` of this container, or nothing."""
-    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+def _memory_limit(group: str) -> str:
+    """`` (limit 64m)`` of a control group, or of this container, or nothing."""
+    for path in _memory_files(group, "memory.max", "memory.limit_in_bytes"):
         try:
             text = (_read(path) or b"").strip()
         except OSError:
@@ -752,6 +876,13 @@ def _memory_limit() -> str:
         if text.isdigit() and int(text) < 1 << 60:
             return f" (limit {int(text) >> 20}m)"
     return ""
+
+
+def _memory_files(group: str, new: str, old: str) -> list[str]:
+    """Where a control group's file is, by its names in both versions of control groups; "" stands for the container's."""
+    if group:
+        return [os.path.join(group, name) for name in (new, old)]
+    return [os.path.join("/sys/fs/cgroup", new), os.path.join("/sys/fs/cgroup/memory", old)]
 
 
 def _pids(pids: list[int]) -> str:

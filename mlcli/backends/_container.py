@@ -58,6 +58,9 @@ def _check_place(what: str, path: str, hint: str) -> None:
         raise UnsupportedError(f"{what}: {place} would hide the container's own {place}", hint=hint)
 
 
+_YIELDING_SHARES = 102  # a tenth of what a container has of the cores when all want them
+
+
 def _limits(resources: Resources) -> dict[str, Any]:
     limits: dict[str, Any] = {}
     for key, text in (("ShmSize", resources.shm_size), ("Memory", resources.memory)):
@@ -104,8 +107,22 @@ def body(prepared: Prepared, given: DockerArgs, user: User, *, owner: str, mount
         "Healthcheck": {"Test": ["NONE"]},
         **given.config,
         "Labels": labels,
-        "HostConfig": {"Init": True, **given.host, "Mounts": mounts, "GroupAdd": groups},
+        "HostConfig": {"Init": True, **given.host, **_node(prepared, given), "Mounts": mounts, "GroupAdd": groups},
     }
+
+
+def _node(prepared: Prepared, given: DockerArgs) -> dict[str, Any]:
+    """The limits of the node that the run has; the job may ask for less memory than that, not for more."""
+    node = prepared.allocation
+    limits: dict[str, Any] = {}
+    if node is not None and node.cpus:
+        limits["CpusetCpus"] = ",".join(str(cpu) for cpu in node.cpus)
+    if node is not None and node.memory_bytes is not None:
+        memory = min(node.memory_bytes, given.host.get("Memory") or node.memory_bytes)
+        limits.update(Memory=memory, MemorySwap=memory)
+    if node is not None and node.nice:
+        limits["CpuShares"] = _YIELDING_SHARES
+    return limits
 
 
 def _mounts(plan: Plan) -> list[dict[str, Any]]:

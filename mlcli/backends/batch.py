@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from itertools import islice
 
 from mlcli import agent
@@ -49,7 +50,8 @@ class BatchBackend(FolderBackend):
         folder = prepared.plan.run_folder
         if all(self._transport.read(posixpath.join(folder, name)) is None for name in (agent.AGENT, agent.EXIT)):
             self._lay_out(prepared, snapshots)
-            self._write_launch(folder, launch_record(prepared, self._settings.kill_grace_s))
+            limits = asdict(prepared.allocation) if prepared.allocation else {}
+            self._write_launch(folder, {**launch_record(prepared, self._settings.kill_grace_s), "limits": limits})
         return self._start(folder)
 
     def _start(self, run_folder: str) -> Submission:
