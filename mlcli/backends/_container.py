@@ -161,12 +161,10 @@ def is_below(path: str, folder: str) -> bool:
 
 def invoker(*, is_root_here: bool) -> User:
     """Who runs mlcli. ``is_root_here``: the engine's root is that person already (a rootless engine)."""
-    import getpass
-
     if is_root_here or os.getuid() == 0:
         return User("0:0")
     others = sorted({*os.getgroups()} - {os.getgid()})
-    return User(f"{os.getuid()}:{os.getgid()}", tuple(map(str, others)), getpass.getuser())
+    return User(f"{os.getuid()}:{os.getgid()}", tuple(map(str, others)), os.environ.get("USER") or str(os.getuid()))
 
 
 def environment_of(given: DockerArgs, environment: Mapping[str, str]) -> dict[str, str]:

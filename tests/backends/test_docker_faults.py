@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -262,8 +264,6 @@ def test_a_paused_container_runs_and_can_be_cancelled(job: ContainerJob, docker_
 def test_a_container_whose_run_folder_is_gone_is_removed(
     with_python: ContainerJob, make: Any, docker_engine: DockerEngine
 ) -> None:
-    import shutil
-
     with_python.submit("echo ready; sleep 1000")
     with_python.says(b"ready")
     other = make(docker_engine.base_image, "other")
@@ -439,6 +439,38 @@ def test_arguments_and_limits_of_the_container(with_python: ContainerJob, tmp_pa
     with_python.run(command, resources=resources)
     told = with_python.log().decode().split()
     assert told == ["ours", "77", "b", "yes", "/tmp", str(96 << 10), "2", "1", str(200 << 20)]
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="becomes another user")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pytest.mark.parametrize("image", IMAGES)
+def test_what_a_job_writes_belongs_to_who_submitted_it(docker_engine: DockerEngine, make: Any, image: str) -> None:
+    """As somebody who is not root, and whom the image does not know."""
+    job = make(getattr(docker_engine, image))
+    job.run("true")  # every module is loaded: that person may not read this interpreter's folder
+    place = Path(tempfile.mkdtemp(prefix="mlcli-test-"))
+    os.chown(place, 4321, 4321)
+    command = "id -u; id -g; touch ~/x && echo at home; echo $USER; echo model > outputs/m"
+    child = os.fork()
+    if child == 0:
+        try:
+            os.setgroups([os.stat(docker_engine.base_url.removeprefix("unix://")).st_gid])
+            os.setgid(4321)
+            os.setuid(4321)
+            os.environ["USER"] = "ada"
+            other = ContainerJob(job.backend, job.snapshots, str(place / "r"))
+            other.image = job.image
+            record = other.run(command)
+            os._exit(record.code or 0)
+        except BaseException:  # noqa: BLE001
+            sys.excepthook(*sys.exc_info())
+            os._exit(99)
+    try:
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert (place / "r" / "user_logs" / "std_log.txt").read_text() == "4321\n4321\nat home\nada\n"
+        assert {path.lstat().st_uid for path in place.rglob("*")} == {4321}
+    finally:
+        shutil.rmtree(place)
 
 
 # Kept
