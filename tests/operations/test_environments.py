@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from uv import find_uv_bin
 
 from mlcli.domain.errors import InvalidSpecError, MlcliError, NotFoundError, UnsupportedError, UsageError
 from mlcli.domain.job import BuildContext, EnvironmentSpec, RegistryLogin
@@ -248,3 +251,18 @@ def test_errors_of_looking_up_are_ours(workspace: Workspace) -> None:
     for reference in ("azureml:../../x:1", "azureml:a/b", "azureml:\0"):
         with pytest.raises(MlcliError):
             resolve(workspace, EnvironmentSpec(reference=reference))
+
+
+@pytest.mark.network
+@pytest.mark.parametrize("family", curated.FAMILIES, ids=lambda family: family.name)
+def test_every_definition_has_versions_that_fit_each_other(family: curated.Family, tmp_path: Path) -> None:
+    lines = tmp_path / "requirements.in"
+    lines.write_text("\n".join(family.pip))
+    done = subprocess.run(
+        [find_uv_bin(), "pip", "compile", "--quiet", "--only-binary", ":all:", "--python-version", "3.10", lines],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert all(re.split("[<>=]", line)[0] + "==" in done.stdout for line in family.pip)

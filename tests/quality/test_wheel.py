@@ -70,3 +70,11 @@ def test_nothing_of_the_tests_is_shipped(wheel: Path) -> None:
     names = ZipFile(wheel).namelist()
     assert any(name.startswith("mlcli/schemas/") for name in names)
     assert not any(name.startswith(("tests/", "examples/", "benchmarks/")) for name in names)
+
+
+@pytest.mark.slow
+@pytest.mark.network
+def test_it_knows_the_curated_environments(clean_bin: Path, tmp_path: Path) -> None:
+    done = run(clean_bin, tmp_path, "environment", "show", "AzureML-lightgbm-3.3", "-o", "json")
+    assert done.returncode == 0, done.stderr
+    assert any(line.startswith("lightgbm") for line in json.loads(done.stdout)["conda_file"]["dependencies"][-1]["pip"])
