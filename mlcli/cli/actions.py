@@ -19,7 +19,7 @@ def job_row(record: Any) -> dict[str, Any]:
     """The columns of ``-o table``: az's, in az's order."""
     return {
         "Name": record["name"],
-        "Status": record["status"],
+        "Status": record["status"] + (f" ({record['queue_position']})" if record["queue_position"] else ""),
         "Experiment": record["experiment_name"],
         "Compute": record["compute"],
         "Type": record["type"],
@@ -60,13 +60,13 @@ def list_runs(session: Session, which: RunFilter, more: str | None) -> None:
 
     from mlcli.cli import views
     from mlcli.operations import observe
-    from mlcli.operations.records import summary
+    from mlcli.operations.records import summaries
 
     limit = which.limit
     asked = which if limit is None else replace(which, limit=limit + 1)
     runs = observe.list_runs(session.services, asked)
     shown = runs if limit is None else runs[:limit]
-    session.console.emit([summary(run) for run in shown], view=views.jobs, columns=job_row)
+    session.console.emit(summaries(session.services, shown), view=views.jobs, columns=job_row)
     if more is not None and len(runs) > len(shown):
         session.console.notice(f"only the newest {len(shown)} are shown: {more}")
 

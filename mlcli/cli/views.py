@@ -48,7 +48,9 @@ def stack(*parts: RenderableType) -> RenderableType:
 
 
 def _status(record: Record) -> Text:
-    return text(record["status"], _STYLES.get(record["status"], _LIVE_STYLE))
+    place = record.get("queue_position")
+    shown = f"{record['status']} ({place})" if place else record["status"]
+    return text(shown, _STYLES.get(record["status"], _LIVE_STYLE))
 
 
 def grid(rows: Iterable[tuple[str, Any]]) -> Table:

@@ -16,7 +16,7 @@ from mlcli.domain.run import Run, RunFilter
 from mlcli.operations import observe, queueing
 from mlcli.operations.cancel import cancel
 from mlcli.operations.carry import load_allocation
-from mlcli.operations.machine import this_machine
+from mlcli.operations.machine import enforced, this_machine
 from mlcli.operations.records import iso_time
 from mlcli.ports.services import Services
 from mlcli.spec.computes import BUILT_IN, WrittenCompute
@@ -132,7 +132,12 @@ def _node_record(compute: Compute) -> dict[str, Any] | None:
     node = node_of(compute, this_machine())
     if node.cores is None or node.memory_bytes is None:
         return None
-    return {"cores": node.cores, "memory_gb": round(node.memory_bytes / GB, 1), "scaled_down": node.scaled}
+    return {
+        "cores": node.cores,
+        "memory_gb": round(node.memory_bytes / GB, 1),
+        "scaled_down": node.scaled,
+        "enforced": list(enforced()),
+    }
 
 
 def _counts(shown: Sequence[Mapping[str, Any]]) -> dict[str, int]:
@@ -208,14 +213,19 @@ def _usage(name: str, value: float, limit: float, unit: str) -> dict[str, Any]:
 def node_notices(compute: Compute) -> list[str]:
     """What a node of the compute is on this machine, where that is less than its size promises."""
     node = node_of(compute, this_machine())
-    if not node.scaled or compute.size is None:
+    if node.cores is None:
         return []
-    many = f"{compute.max_instances} of them do" if compute.max_instances != 1 else "it does"
-    fewer = f"; fewer, bigger nodes: mlcli compute update --name {compute.name} --max-instances 1"
-    return [
-        f"a node of {compute.name} is {node} here: {many} not fit on this machine as {compute.size}"
-        + (fewer if compute.max_instances != 1 else "")
-    ]
+    loose = [what for what in ("cores", "memory") if what not in enforced()]
+    notices = (
+        [f"{' and '.join(loose)} of a node are not enforced on this machine, except in containers"] if loose else []
+    )
+    if not node.scaled:
+        return notices
+    if compute.max_instances == 1:
+        return [f"a node of {compute.name} is {node} here: this machine is smaller than {compute.size}", *notices]
+    fit = f"{compute.max_instances} of {compute.size} do not fit on this machine"
+    bigger = f"fewer and bigger ones: mlcli compute update --name {compute.name} --max-instances 1"
+    return [f"a node of {compute.name} is {node} here, {fit}; {bigger}", *notices]
 
 
 def _check_not_built_in(name: str, what: str) -> None:

@@ -136,11 +136,11 @@ def _ticket(run: Run) -> Ticket:
     return Ticket(run.name, run.created_at, int(run.properties.get(PRIORITY, "0")))
 
 
-def positions(services: Services, compute: str) -> dict[str, tuple[int, int]]:
-    """Of each run that waits for a node of the compute: its place, counted from 1, and how many wait."""
+def positions(services: Services, compute: str) -> dict[str, int]:
+    """Of each run that waits for a node of the compute: its place, counted from 1."""
     runs = services.runs.list(RunFilter(compute=compute, states=frozenset({State.QUEUED}), include_archived=True))
     waiting = [
         run for run in runs if load_allocation(services.runs, run.name) is None and observe.is_waiting(services, run)
     ]
     ordered = in_order(_ticket(run) for run in waiting)
-    return {ticket.run: (place, len(ordered)) for place, ticket in enumerate(ordered, 1)}
+    return {ticket.run: place for place, ticket in enumerate(ordered, 1)}

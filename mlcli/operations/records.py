@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timezone
 from typing import Any
@@ -10,12 +10,28 @@ from typing import Any
 from mlcli.domain.plan import Plan
 from mlcli.domain.redaction import masked, masked_record
 from mlcli.domain.run import Run
+from mlcli.domain.state import State
 from mlcli.operations import layout
 from mlcli.ports.services import Services
 
 
-def summary(run: Run) -> dict[str, Any]:
-    """One row of a list."""
+def summaries(services: Services, runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """The rows of a list."""
+    places = _places(services, runs)
+    return [_summary(run, places.get(run.name)) for run in runs]
+
+
+def _places(services: Services, runs: Sequence[Run]) -> dict[str, int]:
+    """Of those that wait for a node: the place in the queue of their compute, counted from 1."""
+    queued = {run.compute for run in runs if run.state is State.QUEUED}
+    if not queued:
+        return {}
+    from mlcli.operations.queueing import positions
+
+    return {name: place for compute in queued for name, place in positions(services, compute).items()}
+
+
+def _summary(run: Run, place: int | None) -> dict[str, Any]:
     return {
         "name": run.name,
         "display_name": run.display_name,
@@ -23,6 +39,7 @@ def summary(run: Run) -> dict[str, Any]:
         "status": str(run.state),
         "type": run.job_type,
         "compute": run.compute,
+        "queue_position": place,
         "tags": dict(run.tags),
         "creation_context": {"created_at": iso_time(run.created_at)},
         "start_time": iso_time(run.started_at),
@@ -43,7 +60,7 @@ def record(services: Services, run: Run) -> dict[str, Any]:
     folder = services.runs.folder(run.name)
     return {
         **masked_record(job),
-        **summary(run),
+        **summaries(services, [run])[0],
         "description": run.description,
         "properties": dict(run.properties),
         "status_reason": run.reason.value,
@@ -55,11 +72,20 @@ def record(services: Services, run: Run) -> dict[str, Any]:
             "inputs": {entry["name"]: masked(entry["value"]) for entry in plan.get("inputs", [])},
             "outputs": {entry["name"]: entry["value"] for entry in plan.get("outputs", [])},
             "snapshot": planned.get("snapshot"),
+            "node": _node(run, services.runs.document(run.name, layout.ALLOCATION_DOCUMENT)),
         },
         "notices": list(run.notices),
         "folder": str(folder),
         "services": {"Log": {"type": "file", "endpoint": str(folder / layout.USER_LOG)}},
     }
+
+
+def _node(run: Run, allocation: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """The node of its compute that the run has, or had."""
+    if allocation is None:
+        return None
+    shown = {key: allocation.get(key) for key in ("cpus", "memory_bytes")}
+    return {"node_id": f"{run.compute}-{allocation.get('node')}", **shown}
 
 
 def _environment(plan: Mapping[str, Any], made: Mapping[str, Any]) -> dict[str, Any]:

@@ -61,7 +61,7 @@ class _Follower:
         if run.state is not self._state:
             self._state = run.state
             self._handle = observe.handle(self._services, run)
-            if not run.state.is_end and run.state in observe.UNSUBMITTED and run.message:
+            if (run.state in observe.UNSUBMITTED or run.state is State.QUEUED) and run.message:
                 self._notice(f"{run.state}: {run.message}")
         self._read_preparation()
         self.drain()
