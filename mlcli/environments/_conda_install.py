@@ -168,10 +168,17 @@ def _check_local(records: Sequence[RepoDataRecord]) -> None:
     for record in records:
         if not record.url.startswith("file://"):
             continue
-        wanted = ("sha256", record.sha256) if record.sha256 else ("md5", record.md5)
-        content = Path(unquote(record.url.removeprefix("file://"))).read_bytes()
-        if wanted[1] is not None and hashlib.new(wanted[0], content, usedforsecurity=False).digest() != wanted[1]:
-            raise _explained_installation(f"checksum mismatch of {record.file_name}: it is not {wanted[1].hex()}")
+        file = Path(unquote(record.url.removeprefix("file://")))
+        try:
+            content = file.read_bytes()
+        except OSError as failed:
+            raise FailedError(
+                f"the package {file} cannot be read: {failed.strerror}",
+                "check the channel's folder, or make the lock anew",
+            ) from failed
+        name, wanted = ("sha256", record.sha256) if record.sha256 else ("md5", record.md5)
+        if wanted is not None and hashlib.new(name, content, usedforsecurity=False).digest() != wanted:
+            raise _explained_installation(f"checksum mismatch of {record.file_name}: it is not {wanted.hex()}")
 
 
 # --- locks ------------------------------------------------------------------------------------------------------------

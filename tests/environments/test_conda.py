@@ -421,6 +421,11 @@ def test_a_lock_that_cannot_be_followed_is_said(builder, lock, said):
     assert said in fails(builder, EnvironmentSpec(lock=lock)).message
 
 
+def test_a_package_of_a_lock_that_is_gone_is_said(builder, tmp_path):
+    lock = f"@EXPLICIT\nfile://{tmp_path}/noarch/tool-1.0-0.conda#{'a' * 64}\n"
+    assert f"{tmp_path}/noarch/tool-1.0-0.conda cannot be read" in fails(builder, EnvironmentSpec(lock=lock)).message
+
+
 def test_a_lock_for_another_platform_is_said(builder, channel):
     assert "is for osx-64" in fails(builder, EnvironmentSpec(lock=conda_lock(channel, "osx-64", "a" * 64))).message
 
@@ -492,6 +497,16 @@ def test_a_package_that_was_changed_is_refused(builder, asked, tmp_path):
     package(tmp_path / "mine", "tool", files={"bin/tool": SAYS.format("good")})
     index(tmp_path / "mine")
     assert run_inside(build(builder, spec), ["tool"]) == "good\n"
+
+
+def test_a_download_that_is_another_file_is_refused(builder, asked, tmp_path):
+    package(tmp_path / "mine", "tool", files={"bin/tool": SAYS.format("good")})
+    with served(index(tmp_path / "mine")) as server:
+        package(tmp_path / "mine", "tool", files={"bin/tool": SAYS.format("bad")})
+        error = fails(builder, asked("tool", channels=[server.url]))
+        assert "not the one that was asked for" in error.message
+        (tmp_path / "mine" / "noarch" / "tool-1.0-0.tar.bz2").unlink()
+        assert "tool" in fails(builder, asked("tool", channels=[server.url])).message
 
 
 def test_a_pip_section_that_fails_leaves_nothing(builder, with_python):
