@@ -473,6 +473,7 @@ def prune(
     if not dry_run and found.environments:
         actions.ask(session, f"Take {len(found.environments)} built environments off the disk?", yes=yes)
         found = remove()
+        _tell(session, found.problems)
     record = {
         "environments": [environment_cache.cached_record(one) for one in found.environments],
         "freed": found.freed,

@@ -199,10 +199,11 @@ def cached_record(built: BuiltEnvironment) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Pruned:
-    """What a prune removed, or would: and the bytes that it freed."""
+    """What a prune removed, or would, and the bytes that it freed. ``problems``: a sentence for each that could not go."""
 
     environments: tuple[BuiltEnvironment, ...]
     freed: int
+    problems: tuple[str, ...] = ()
 
 
 def prune(
@@ -225,13 +226,17 @@ def prune(
     doomed = [built for built in cached(services)[0] if built.fingerprint not in spared and built.used_at <= before]
     if dry_run:
         return Pruned(tuple(doomed), 0)
-    removed, freed = [], 0
+    removed, problems, freed = [], [], 0
     for built in doomed:
-        size = services.environment_builder_named(built.builder).remove(built.fingerprint)
+        try:
+            size = services.environment_builder_named(built.builder).remove(built.fingerprint)
+        except MlcliError as refused:
+            problems.append(f"{built.description} stays: {refused.message}")
+            continue
         if size:
             removed.append(built)
             freed += size
-    return Pruned(tuple(removed), freed)
+    return Pruned(tuple(removed), freed, tuple(problems))
 
 
 def _used(services: Services) -> tuple[set[str], set[str]]:

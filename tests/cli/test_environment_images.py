@@ -75,6 +75,12 @@ def test_a_docker_build_is_built_once_and_a_job_runs_in_it(
     assert "on this machine alone" in alone.stderr
 
     assert docker_engine.client().images.get(image).id == image
+    nobody = {**engine, "DOCKER_HOST": f"unix://{tmp_path}/nobody.sock"}
+    stays = mlcli("environment", "prune", "--all", "--yes", env=nobody)
+    assert ok(stays)["environments"] == []
+    assert "stays" in stays.stderr
+    problem = ok(mlcli("environment", "show", "said", env={**nobody, "MLCLI_LOCAL_CONTAINER": "always"}))
+    assert "does not answer" in problem["on_this_machine"]["problem"]
     assert len(ok(mlcli("environment", "prune", "--all", "--yes", env=engine))["environments"]) == 1
     gone = mlcli("job", "create", "-f", job, "--environment-of", "first", "--stream", "-o", "none", env=engine)
     assert gone.stdout == f"said {tmp_path}\n", gone.stderr

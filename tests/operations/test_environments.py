@@ -253,6 +253,7 @@ def test_errors_of_looking_up_are_ours(workspace: Workspace) -> None:
             resolve(workspace, EnvironmentSpec(reference=reference))
 
 
+@pytest.mark.slow
 @pytest.mark.network
 @pytest.mark.parametrize("family", curated.FAMILIES, ids=lambda family: family.name)
 def test_every_definition_has_versions_that_fit_each_other(family: curated.Family, tmp_path: Path) -> None:
