@@ -15,7 +15,8 @@ from mlcli.domain.redaction import masked
 if TYPE_CHECKING:
     from docker import DockerClient
 
-LABEL = "mlcli.environment"
+LABEL = "mlcli.environment"  # an image's fingerprint; containers of the image have it too
+ASKING = "mlcli.asking"
 # Python 2.7 and older 3 must be able to read it: the image is not ours
 _QUESTION = r"""
 import glob, json, os, sys
@@ -103,7 +104,7 @@ def _printed(client: DockerClient, image_id: str, entrypoint: list[str]) -> str 
             image_id,
             command=[],
             entrypoint=entrypoint,
-            labels={LABEL: "contents"},
+            labels={ASKING: ""},
             host_config=client.api.create_host_config(auto_remove=True, network_mode="none"),
         )["Id"]
         try:

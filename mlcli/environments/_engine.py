@@ -71,10 +71,13 @@ class Image:
     labels: Mapping[str, str] | None = None
 
     def digest(self, name: str) -> str | None:
-        """The registry's name of the content: that of ``name``'s repository before any other."""
+        """A registry's name of the content: that of ``name``'s repository before any other."""
+        return self.digest_of(name) or next(iter(self.digests), None)
+
+    def digest_of(self, name: str) -> str | None:
+        """What ``name``'s own repository calls the content. It does not change when the image is pushed elsewhere."""
         repository = repository_of(name)
-        own = (digest for digest in self.digests if repository_of(digest) == repository)
-        return next(own, self.digests[0] if self.digests else None)
+        return next((digest for digest in self.digests if repository_of(digest) == repository), None)
 
 
 class RefusedError(Exception):
@@ -117,10 +120,10 @@ def pull(client: DockerClient, name: str, login: RegistryLogin | None, log: Log)
 
     log(f"pulling the image {name}")
     repository, tag = _parted(name)
-    credentials = _credentials(login) if login and login.username and _is_at(repository, login.address) else None
+    auth = credentials(repository, login)
     with streaming(f"the image {name!r} could not be pulled"):
         try:
-            for line in lines(client.api.pull(repository, tag, stream=True, decode=True, auth_config=credentials)):
+            for line in lines(client.api.pull(repository, tag, stream=True, decode=True, auth_config=auth)):
                 log(line)
         except APIError as refused:
             raise _not_pulled(client, name, docker_engine.explanation(refused)) from refused
@@ -134,19 +137,22 @@ def pull(client: DockerClient, name: str, login: RegistryLogin | None, log: Log)
     return image
 
 
-def registry_digest(client: DockerClient, name: str) -> str | None:
+def registry_digest(client: DockerClient, name: str, login: RegistryLogin | None) -> str | None:
     """``sha256:...`` of an image in its registry, without pulling it; None when the registry does not tell."""
-    from docker.errors import APIError
+    from requests.exceptions import RequestException
 
     api: Any = client.api
-    with docker_engine.errors("the Docker Engine"):
-        try:
-            return str(api.inspect_distribution(name)["Descriptor"]["digest"])
-        except (APIError, KeyError):
-            return None
+    try:
+        found = api.inspect_distribution(name, auth_config=credentials(name, login))
+        return str(found["Descriptor"]["digest"])
+    except (RequestException, EnvironmentBuildError, KeyError):  # pulling it will tell why
+        return None
 
 
-def _credentials(login: RegistryLogin) -> dict[str, str | None]:
+def credentials(image: str, login: RegistryLogin | None) -> dict[str, str | None] | None:
+    """What the engine is to log in with; None: what the docker configuration has for that registry."""
+    if login is None or not login.username or not _is_at(image, login.address):
+        return None
     password = login.secret(os.environ)
     if password is None and login.password_env:
         raise EnvironmentBuildError(

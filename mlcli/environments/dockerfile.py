@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from mlcli import docker_engine
-from mlcli.domain.errors import EnvironmentBuildError, TransportError
+from mlcli.domain.errors import EnvironmentBuildError, TransportError, UnsupportedError
 from mlcli.domain.job import BuildContext, EnvironmentSpec, RegistryLogin
 from mlcli.domain.plan import EnvironmentPlan
 from mlcli.domain.settings import Settings
@@ -105,7 +105,7 @@ class DockerfileBuilder(EnvironmentBuilder):
     def listing(self) -> list[BuiltEnvironment]:
         """The images that are on the engine, the one used last first; all that were built while no engine answers."""
         built = self._cache.listing()
-        with suppress(TransportError):
+        with suppress(TransportError, UnsupportedError):
             client = docker_engine.connect()
             return [one for one in built if inspect(client, one.place)]
         return built
@@ -184,17 +184,17 @@ class DockerfileBuilder(EnvironmentBuilder):
 
     def _recipe(self, client: DockerClient, spec: EnvironmentSpec) -> _Recipe:
         """The last image to make, and through ``below`` the one before."""
-        own = self._of_dockerfile(client, spec.build) if spec.build is not None else None
+        own = self._of_dockerfile(client, spec.build, spec.registry) if spec.build is not None else None
         if own is not None and spec.conda is None and spec.lock is None:
             return own
         return self._of_conda(client, spec, self._base(spec), own)
 
-    def _of_dockerfile(self, client: DockerClient, asked: BuildContext) -> _Recipe:
+    def _of_dockerfile(self, client: DockerClient, asked: BuildContext, login: RegistryLogin | None) -> _Recipe:
         sent = context(asked)
         images = bases(sent.text, asked.args)
         key = _key(
             client,
-            bases={name: _identity(client, name) for name in images},
+            bases={name: _identity(client, name, login) for name in images},
             dockerfile=sent.text,
             arguments=dict(asked.args),
             context=sent.digest(),
@@ -210,7 +210,7 @@ class DockerfileBuilder(EnvironmentBuilder):
         base = below.wanted.tag if below else image
         key = _key(
             client,
-            base=below.key if below else _identity(client, image),
+            base=below.key if below else _identity(client, image, spec.registry),
             dockerfile=_generated.dockerfile("base", added),
             lines=added.definition.lines,
             files=file_stamps(parts(spec.conda or {}).lines),
@@ -256,10 +256,10 @@ def _tag(key: str) -> str:
     return f"{_REPOSITORY}:{key[:24]}"
 
 
-def _identity(client: DockerClient, name: str) -> str:
+def _identity(client: DockerClient, name: str, login: RegistryLogin | None) -> str:
     """What a base image's content is called, the same before and after it is pulled; its name when nobody can tell."""
     image = inspect(client, name)
-    digest = (image.digest(name) if image else registry_digest(client, name)) or ""
+    digest = (image.digest_of(name) if image else registry_digest(client, name, login)) or ""
     return digest.rpartition("@")[2] or (image.id if image else name)
 
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
+from mlcli.environments._contents import ASKING
 from tests.engines.docker import DockerEngine
 
 
 @pytest.fixture
-def engine(docker_engine: DockerEngine, monkeypatch: pytest.MonkeyPatch) -> Iterator[DockerEngine]:
-    """The session's engine as the one that mlcli uses; no container of a build may be left on it."""
+def engine(
+    docker_engine: DockerEngine, monkeypatch: pytest.MonkeyPatch, until: Callable[..., Any]
+) -> Iterator[DockerEngine]:
+    """The session's engine as the one that mlcli uses; no container that asks an image what it holds may be left on it."""
     monkeypatch.setenv("DOCKER_HOST", docker_engine.base_url)
     yield docker_engine
-    left = docker_engine.client().api.containers(all=True, filters={"label": "mlcli.environment"})
-    assert [container["Image"] for container in left if container["State"] == "exited"] == []
+    until(lambda: not docker_engine.client().api.containers(all=True, filters={"label": ASKING}))

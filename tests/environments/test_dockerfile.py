@@ -18,12 +18,13 @@ from pathlib import Path
 import pytest
 
 from mlcli.domain.errors import EnvironmentBuildError, MlcliError, UnsupportedError
-from mlcli.domain.job import BuildContext, EnvironmentSpec
+from mlcli.domain.job import BuildContext, EnvironmentSpec, RegistryLogin
 from mlcli.domain.settings import Settings
 from mlcli.environments.dockerfile import DockerfileBuilder
 from mlcli.ports.environments import Activation
 from mlcli.testing.environment_builder import EnvironmentBuilderContract, run_inside
 from tests.engines.docker import DockerEngine
+from tests.engines.registry import PASSWORD, USER
 from tests.environments import channels
 from tests.environments.packages import wheel
 
@@ -102,8 +103,9 @@ class TestDockerfileBuilder(EnvironmentBuilderContract):
         return make
 
     @pytest.fixture
-    def spec(self, engine, conda):
-        return EnvironmentSpec(image=engine.base_image, conda=conda("alpha"))
+    def spec(self, engine):
+        text = f"FROM {engine.base_image}\nRUN ln -s python3 /usr/bin/python && echo {uuid.uuid4()} > /own\n"
+        return EnvironmentSpec(build=BuildContext(dockerfile_text=text))
 
     @pytest.fixture
     def other(self, engine):
@@ -178,6 +180,17 @@ def test_arguments_and_the_base_image_count(make, context, engine):
         assert make().plan(of(context)).fingerprint != tiny
     finally:
         client.images.remove(name)
+
+
+def test_where_else_the_base_image_was_pushed_does_not_count(make, context, engine, image_registry):
+    before = make().plan(of(context)).fingerprint
+    api, name = engine.client().api, f"{image_registry.address}/elsewhere/base"
+    api.tag(engine.tiny_image, name, "1")
+    try:
+        list(api.push(name, tag="1", stream=True))
+        assert make().plan(of(context)).fingerprint == before
+    finally:
+        api.remove_image(f"{name}:1")
 
 
 def test_times_names_and_what_is_ignored_do_not_count(make, context):
@@ -352,6 +365,21 @@ def _process(home: Path, context: Path) -> subprocess.Popen[str]:
     return process
 
 
+def test_a_private_base_image_is_known_before_it_is_pulled(make, context, engine, private_registry):
+    api, name = engine.client().api, f"{private_registry.address}/team/base"
+    api.tag(engine.tiny_image, name, "1")
+    list(api.push(name, tag="1", stream=True, auth_config={"username": USER, "password": PASSWORD}))
+    api.remove_image(f"{name}:1")
+    (context / "Dockerfile").write_text(f"FROM {name}:1\nCOPY word.txt /\n")
+    spec = replace(of(context), registry=RegistryLogin(private_registry.address, USER, PASSWORD))
+    builder = make()
+    plan = builder.plan(spec)
+    assert builder.build(plan, print).image
+    assert builder.plan(spec) == replace(plan, cached=True)
+    builder.remove(plan.fingerprint)
+    api.remove_image(f"{name}:1")
+
+
 def test_two_processes_build_it_once_and_both_hear_it(make, context, tmp_path):
     (context / "Dockerfile").write_text((context / "Dockerfile").read_text() + "RUN sleep 1\n")
     make()
@@ -426,7 +454,7 @@ def test_an_image_in_use_stays_and_can_be_removed_later(make, context, engine):
     assert builder.remove(built.fingerprint) == 0
 
 
-def test_a_shared_folder_spares_another_machine_the_build(make, context, tmp_path, engine):
+def test_a_shared_folder_spares_another_machine_the_build(make, context, tmp_path):
     shared = {"environments_shared": str(tmp_path / "shared")}
     said: list[str] = []
     here = make("here", **shared)
@@ -435,7 +463,6 @@ def test_a_shared_folder_spares_another_machine_the_build(make, context, tmp_pat
     (file,) = (tmp_path / "shared").iterdir()
     assert file.name.startswith(here.plan(of(context)).fingerprint)
     here.remove(here.listing()[0].fingerprint)
-    engine.client().images.prune(filters={"dangling": True})  # a machine that never built it
 
     said.clear()
     there = make("there", **shared)
