@@ -381,6 +381,7 @@ def test_exported_it_makes_the_same_again(mlcli: Mlcli, tiny: str, tmp_path: Pat
     ok(mlcli("environment", "update", tiny, "--set", "description=d: e", "tags.a=b"))
     first = ok(mlcli("environment", "show", tiny))
     text = mlcli("environment", "export", tiny).stdout
+    mlcli("workspace", "create", "--name", "other")
     made = mlcli("environment", "create", "-f", "-", "-w", "other", input=text)
     same = {key: value for key, value in ok(made).items() if key not in {"workspace", "creation_context"}}
     assert first.items() >= same.items()
@@ -418,6 +419,7 @@ def test_deleted_it_is_gone_and_its_jobs_stay(mlcli: Mlcli, tiny: str, job: Path
 def test_prune_frees_what_is_not_used(mlcli: Mlcli, tiny: str, job: Path, conda: Callable[..., Path]) -> None:
     ok(mlcli("environment", "create", "-n", "idle", "-c", conda("alpha==1.0")))
     idle = ok(mlcli("environment", "build", "idle"))["fingerprint"]
+    mlcli("workspace", "create", "--name", "second")
     assert mlcli("job", "create", "-f", job, "-n", "first", "--stream", "-o", "none", "-w", "second").code == 1
     ok(mlcli("environment", "create", "-n", tiny, "-c", conda("alpha"), "-w", "second"))
     assert mlcli("job", "create", "-f", job, "-n", "first", "--stream", "-o", "none", "-w", "second").code == 0
