@@ -6,15 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from mlcli.cli import actions
+from mlcli.cli import environment_about as about
 from mlcli.cli.command import Noun, Session
 from mlcli.cli.options import Flag, Sets, Yes, count, flag, flags, name_of_job
 from mlcli.cli.tree import NOUNS
-from mlcli.domain.errors import NotFoundError, UsageError
+from mlcli.domain.errors import UsageError
 
 if TYPE_CHECKING:
-    from mlcli.domain.job import EnvironmentSpec
-    from mlcli.operations.environment_cache import Standing
-    from mlcli.operations.environments import Reference
     from mlcli.ports.stores import Asset
 
 NOUN = Noun(
@@ -23,49 +21,6 @@ NOUN = Noun(
         "datastore": flag("--datastore", metavar="NAME", help="Accepted and ignored: the workspace keeps the files.")
     },
 )
-
-
-def _existing_file(text: str) -> str:
-    """Its absolute path. Raises UsageError."""
-    if not Path(text).is_file():
-        raise UsageError(f"there is no file {text}")
-    return str(Path(text).absolute())
-
-
-def _existing_folder(text: str) -> str:
-    """Its absolute path. Raises UsageError."""
-    if not Path(text).is_dir():
-        raise UsageError(f"there is no folder {text}")
-    return str(Path(text).absolute())
-
-
-def complete_environment(typed: str, workspace: str | None) -> list[str]:
-    """Names of registered environments that start so. Completion never fails."""
-    from mlcli.domain.errors import MlcliError
-    from mlcli.workspace import open_workspace
-
-    try:
-        return [name for name in open_workspace(workspace).assets.names("environment") if name.startswith(typed)]
-    except MlcliError:
-        return []
-
-
-_NAMED = Flag(
-    ("--name", "-n"),
-    "Name of the environment; NAME:VERSION and NAME@LABEL do too.",
-    "NAME",
-    named="environment",
-    parse=name_of_job,
-    complete=complete_environment,
-)
-Name = Annotated[str, _NAMED]
-Version = Annotated[str | None, flag("--version", "-v", metavar="VERSION", help="Its version (default: the latest).")]
-Label = Annotated[
-    str | None, flag("--label", "-l", metavar="LABEL", help="The version with this label, such as latest.")
-]
-Docker = Annotated[bool, flag("--docker", help="As an image, whatever the setting local.container says.")]
-NoDocker = Annotated[bool, flag("--no-docker", help="On the host, though an image is named.")]
-_FILE = flag("--file", "-f", metavar="FILE", help="The environment's YAML, of any generation; - reads standard input.")
 
 
 @NOUN.command(
@@ -77,7 +32,7 @@ _FILE = flag("--file", "-f", metavar="FILE", help="The environment's YAML, of an
 def create(
     session: Session,
     *,
-    file: Annotated[str | None, _FILE] = None,
+    file: Annotated[str | None, about.FILE] = None,
     name: Annotated[str | None, flag("--name", "-n", metavar="NAME", help="Its name; replaces the file's.")] = None,
     version: Annotated[
         str | None, flag("--version", "-v", metavar="VERSION", help="Its version (default: the next number).")
@@ -86,12 +41,18 @@ def create(
     conda_file: Annotated[
         str | None,
         flag(
-            "--conda-file", "-c", metavar="FILE", parse=_existing_file, help="A conda file; alone, or beside an image."
+            "--conda-file",
+            "-c",
+            metavar="FILE",
+            parse=about.existing_file,
+            help="A conda file; alone, or beside an image.",
         ),
     ] = None,
     build_context: Annotated[
         str | None,
-        flag("--build-context", "-b", metavar="FOLDER", parse=_existing_folder, help="The folder of a Docker build."),
+        flag(
+            "--build-context", "-b", metavar="FOLDER", parse=about.existing_folder, help="The folder of a Docker build."
+        ),
     ] = None,
     dockerfile_path: Annotated[
         str | None, flag("--dockerfile-path", "-d", metavar="FILE", help="The Dockerfile, from that folder.")
@@ -121,7 +82,7 @@ def create(
     }
     written = _written(file, set_, {key: value for key, value in given.items() if value is not None})
     asset, notices = environments.create(session.services, written)
-    _tell(session, notices)
+    about.tell(session, notices)
     session.console.emit(environments.record(asset, session.services), view=views.environment, columns=_row)
 
 
@@ -169,7 +130,7 @@ def list_(
 
     if cached:
         built, notices = environment_cache.cached(session.services)
-        _tell(session, notices)
+        about.tell(session, notices)
         rows = [environment_cache.cached_record(one) for one in built[:max_results]]
         session.console.emit(rows, view=views.built_environments, columns=_cached_row)
         return
@@ -209,11 +170,11 @@ def _cached_row(record: Any) -> dict[str, Any]:
 def show(
     session: Session,
     *,
-    name: Name,
-    version: Version = None,
-    label: Label = None,
-    docker: Docker,
-    no_docker: NoDocker,
+    name: about.Name,
+    version: about.Version = None,
+    label: about.Label = None,
+    docker: about.Docker,
+    no_docker: about.NoDocker,
     dockerfile: Annotated[bool, flag("--dockerfile", help="Print the Dockerfile that its image is made with.")],
     log: Annotated[bool, flag("--log", help="Print the log of its last build.")],
 ) -> None:
@@ -222,16 +183,16 @@ def show(
     from mlcli.domain.errors import MlcliError
     from mlcli.operations import environment_cache
 
-    reference = _reference(name, version, label)
-    asset, spec = _found(session, reference)
-    asked = _asked(docker, no_docker)
+    reference = about.reference(name, version, label)
+    asset, spec = about.found(session, reference)
+    asked = about.asked(docker, no_docker)
     if dockerfile:
-        _print_dockerfile(session, spec, asked)
+        about.print_dockerfile(session, spec, asked)
         return
     if log:
-        _print_log(session, environment_cache.standing(session.services, spec, in_container=asked))
+        about.print_log(session, environment_cache.standing(session.services, spec, in_container=asked))
         return
-    shown = _record(session, reference, asset, spec)
+    shown = about.record(session, reference, asset, spec)
     try:
         shown["on_this_machine"] = environment_cache.record(
             environment_cache.standing(session.services, spec, in_container=asked)
@@ -250,12 +211,14 @@ def show(
 def build(
     session: Session,
     *,
-    name: Annotated[str | None, Flag(_NAMED.names, _NAMED.help, "NAME", named="environment", required=False)] = None,
-    version: Version = None,
-    label: Label = None,
-    file: Annotated[str | None, _FILE] = None,
-    docker: Docker,
-    no_docker: NoDocker,
+    name: Annotated[
+        str | None, Flag(about.NAMED.names, about.NAMED.help, "NAME", named="environment", required=False)
+    ] = None,
+    version: about.Version = None,
+    label: about.Label = None,
+    file: Annotated[str | None, about.FILE] = None,
+    docker: about.Docker,
+    no_docker: about.NoDocker,
 ) -> None:
     """Build an environment on this machine now; a job that needs it starts at once then.
 
@@ -269,8 +232,8 @@ def build(
     if file is not None:
         spec = _written(file, [], {} if _has_name(file) else {"name": Path(file).stem or "unnamed"}).spec
     else:
-        spec = _found(session, _reference(str(name), version, label))[1]
-    found = environment_cache.standing(session.services, spec, in_container=_asked(docker, no_docker))
+        spec = about.found(session, about.reference(str(name), version, label))[1]
+    found = environment_cache.standing(session.services, spec, in_container=about.asked(docker, no_docker))
     if found.notice:
         session.console.notice(found.notice)
     made = environment_cache.build(session.services, found, session.console.notice)
@@ -291,9 +254,11 @@ def _has_name(file: str) -> bool:
 def build_log(
     session: Session,
     *,
-    name: Annotated[str | None, Flag(_NAMED.names, _NAMED.help, "NAME", named="environment", required=False)] = None,
-    version: Version = None,
-    label: Label = None,
+    name: Annotated[
+        str | None, Flag(about.NAMED.names, about.NAMED.help, "NAME", named="environment", required=False)
+    ] = None,
+    version: about.Version = None,
+    label: about.Label = None,
     job_name: Annotated[
         str | None,
         flag("--job-name", metavar="JOB", parse=name_of_job, help="The environment that this job waited for."),
@@ -301,8 +266,8 @@ def build_log(
     fingerprint: Annotated[
         str | None, flag("--fingerprint", metavar="HEX", help="The environment by fingerprint.")
     ] = None,
-    docker: Docker,
-    no_docker: NoDocker,
+    docker: about.Docker,
+    no_docker: about.NoDocker,
 ) -> None:
     """Print the log of an environment's last build here, whether it went well or not."""
     from mlcli.operations import environment_cache
@@ -310,12 +275,14 @@ def build_log(
     if sum(given is not None for given in (name, job_name, fingerprint)) != 1:
         raise UsageError("whose build log? give --name, --job-name or --fingerprint")
     if job_name is not None:
-        _print_file(session, environment_cache.log_of_run(session.services, job_name))
+        about.print_file(session, environment_cache.log_of_run(session.services, job_name))
     elif fingerprint is not None:
-        _print_file(session, environment_cache.log_of(session.services, fingerprint))
+        about.print_file(session, environment_cache.log_of(session.services, fingerprint))
     else:
-        spec = _found(session, _reference(str(name), version, label))[1]
-        _print_log(session, environment_cache.standing(session.services, spec, in_container=_asked(docker, no_docker)))
+        spec = about.found(session, about.reference(str(name), version, label))[1]
+        about.print_log(
+            session, environment_cache.standing(session.services, spec, in_container=about.asked(docker, no_docker))
+        )
 
 
 @NOUN.command(
@@ -326,9 +293,9 @@ def build_log(
 def update(
     session: Session,
     *,
-    name: Name,
-    version: Version = None,
-    label: Label = None,
+    name: about.Name,
+    version: about.Version = None,
+    label: about.Label = None,
     set_: Sets,
     add: Annotated[list[str], flags("--add", metavar="KEY=VALUE", help="Add a tag; the same as --set.")],
     remove: Annotated[list[str], flags("--remove", metavar="KEY", help="Take out a tag, or empty the description.")],
@@ -357,39 +324,41 @@ def update(
             texts.get("description"), maps.get("tags"), add_labels=labels, remove_labels=tuple(remove_label)
         )
 
-    asset = environments.registered(session.services, _reference(name, version, label))
+    asset = environments.registered(session.services, about.reference(name, version, label))
     changed = session.services.assets.edit(environments.KIND, asset.name, asset.version, change)
     session.console.emit(environments.record(changed, session.services), view=views.environment, columns=_row)
 
 
 @NOUN.command("archive", "mlcli environment archive -n train", "mlcli environment archive train:3")
-def archive(session: Session, *, name: Name, version: Version = None, label: Label = None) -> None:
+def archive(session: Session, *, name: about.Name, version: about.Version = None, label: about.Label = None) -> None:
     """Hide an environment from lists and from @latest: one version, or all of them.
 
     It can still be used by its version.
     """
     from mlcli.operations import environments
 
-    environments.archive(session.services, _reference(name, version, label), archived=True)
+    environments.archive(session.services, about.reference(name, version, label), archived=True)
 
 
 @NOUN.command("restore", "mlcli environment restore -n train")
-def restore(session: Session, *, name: Name, version: Version = None, label: Label = None) -> None:
+def restore(session: Session, *, name: about.Name, version: about.Version = None, label: about.Label = None) -> None:
     """Show an archived environment again: one version, or all of them."""
     from mlcli.operations import environments
 
-    environments.archive(session.services, _reference(name, version, label), archived=False)
+    environments.archive(session.services, about.reference(name, version, label), archived=False)
 
 
 @NOUN.command("delete", "mlcli environment delete train:3", "mlcli environment delete -n train --yes")
-def delete(session: Session, *, name: Name, version: Version = None, label: Label = None, yes: Yes) -> None:
+def delete(
+    session: Session, *, name: about.Name, version: about.Version = None, label: about.Label = None, yes: Yes
+) -> None:
     """Delete an environment for good: one version, or all of them.
 
     Jobs that ran in it keep their records, and what is built stays until `mlcli environment prune`.
     """
     from mlcli.operations import environments
 
-    reference = _reference(name, version, label)
+    reference = about.reference(name, version, label)
     chosen = environments.registered(session.services, reference).version if reference.label else reference.version
     what = (
         f"version {chosen} of the environment {reference.name}"
@@ -407,15 +376,15 @@ def delete(session: Session, *, name: Name, version: Version = None, label: Labe
 def export(
     session: Session,
     *,
-    name: Name,
-    version: Version = None,
-    label: Label = None,
+    name: about.Name,
+    version: about.Version = None,
+    label: about.Label = None,
     file: Annotated[
         Path | None, flag("--file", "-f", metavar="FILE", parse=Path, help="Write it there (default: print it).")
     ] = None,
     pinned: Annotated[bool, flag("--pinned", help="With every version as it is built on this machine.")],
-    docker: Docker,
-    no_docker: NoDocker,
+    docker: about.Docker,
+    no_docker: about.NoDocker,
 ) -> None:
     """Write an environment as a YAML file in today's words, its conda file put in.
 
@@ -424,10 +393,10 @@ def export(
     from mlcli.cli.environment_export import write
     from mlcli.operations import environment_cache
 
-    reference = _reference(name, version, label)
-    asset, spec = _found(session, reference)
+    reference = about.reference(name, version, label)
+    asset, spec = about.found(session, reference)
     if pinned:
-        spec = environment_cache.pinned(session.services, spec, in_container=_asked(docker, no_docker))
+        spec = environment_cache.pinned(session.services, spec, in_container=about.asked(docker, no_docker))
     write(session, asset, spec, file)
 
 
@@ -473,87 +442,10 @@ def prune(
     if not dry_run and found.environments:
         actions.ask(session, f"Take {len(found.environments)} built environments off the disk?", yes=yes)
         found = remove()
-        _tell(session, found.problems)
+        about.tell(session, found.problems)
     record = {
         "environments": [environment_cache.cached_record(one) for one in found.environments],
         "freed": found.freed,
         "dry_run": dry_run,
     }
     session.console.emit(record, view=views.pruned_environments)
-
-
-# --- what the commands share ------------------------------------------------------------------------------------------
-
-
-def _reference(name: str, version: str | None, label: str | None) -> Reference:
-    """What was typed as the name, with the flags. Raises UsageError where they say two things."""
-    from dataclasses import replace
-
-    from mlcli.operations.environments import parse_reference
-
-    reference = parse_reference(name)
-    if version is None and label is None:
-        return reference
-    if reference.version or reference.label or (version and label):
-        raise UsageError(f"which version of {reference.name!r}? give one of NAME:VERSION, --version and --label")
-    return replace(reference, version=version, label=label)
-
-
-def _found(session: Session, reference: Reference) -> tuple[Asset | None, EnvironmentSpec]:
-    """The registered environment, None where the name is a curated one; and what to build from, its notices told."""
-    from mlcli.operations import environments
-
-    try:
-        asset = environments.registered(session.services, reference)
-    except NotFoundError:
-        spec, notices = environments.look_up(session.services, reference)
-        _tell(session, notices)
-        return None, spec
-    return asset, environments.spec_of(asset)
-
-
-def _record(session: Session, reference: Reference, asset: Asset | None, spec: EnvironmentSpec) -> dict[str, Any]:
-    from mlcli.operations import environments
-    from mlcli.spec.environments import environment_document
-
-    if asset is not None:
-        return environments.record(asset, session.services)
-    return {
-        "name": reference.name,
-        "version": reference.version,
-        "description": "a curated name of Azure ML, with mlcli's own definition",
-        "archived": False,
-        **environment_document(spec),
-    }
-
-
-def _asked(docker: bool, no_docker: bool) -> bool | None:
-    return actions.asked_container(docker=docker, no_docker=no_docker)
-
-
-def _tell(session: Session, notices: Any) -> None:
-    for notice in notices:
-        session.console.notice(notice)
-
-
-def _print_dockerfile(session: Session, spec: EnvironmentSpec, asked: bool | None) -> None:
-    from mlcli.cli.render import write_text
-
-    in_container = True if asked is None else asked
-    text = session.services.environment_builder(spec, container=in_container).dockerfile(spec)
-    if text is None:
-        raise NotFoundError("this environment is made without a Dockerfile: its image is used as it is")
-    write_text(text if text.endswith("\n") else f"{text}\n")
-
-
-def _print_log(session: Session, found: Standing) -> None:
-    if found.log is None:
-        raise NotFoundError(
-            "this environment has no build log on this machine", hint="build it: mlcli environment build"
-        )
-    _print_file(session, found.log)
-
-
-def _print_file(session: Session, file: Path) -> None:
-    session.console.log(file.read_bytes())
-    session.console.end_log()
