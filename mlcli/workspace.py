@@ -3,8 +3,9 @@
 On disk, below ``MLCLI_HOME`` (default ``~/.mlcli``)::
 
     settings.yml              settings, all optional
+    current-workspace.json    the workspace that ``workspace use`` has chosen
     environments/ downloads/  caches that every workspace shares
-    workspaces/NAME/          index.sqlite, runs/, snapshots/, assets/
+    workspaces/NAME/          index.sqlite, runs/, snapshots/, assets/, computes/
 """
 
 from __future__ import annotations
@@ -181,12 +182,13 @@ def home() -> Path:
 
 
 def open_workspace(name: str | None = None) -> Workspace:
-    """The workspace of that name (default: ``MLCLI_WORKSPACE``, else ``default``). Makes nothing on disk yet."""
-    chosen = name or os.environ.get("MLCLI_WORKSPACE") or DEFAULT_NAME
-    if not all(letter.isalnum() or letter in "-_." for letter in chosen) or chosen.startswith("."):
-        raise UsageError(f"{chosen!r} is not a workspace name", hint="use letters, digits, '-', '_' and '.'")
+    """The workspace of that name; without one, the one that ``MLCLI_WORKSPACE`` names or ``workspace use`` has chosen, else
+    ``default``. Makes nothing on disk yet. Raises NotFoundError: only ``default`` is there without being made.
+    """
+    from mlcli.stores import workspaces
+
     where = home()
-    return Workspace(where, chosen, read_settings(where / "settings.yml"))
+    return Workspace(where, workspaces.chosen(where, name), read_settings(where / "settings.yml"))
 
 
 def read_settings(file: Path) -> Settings:

@@ -16,7 +16,7 @@ NOUN = Noun(
     ignored={
         "no_wait": flag("--no-wait", help="Accepted and ignored: nothing here takes long."),
         "path": flag("--path", metavar="FOLDER", help="Accepted and ignored."),
-        "v": flag("-v", help="Accepted and ignored."),
+        "v": flag("--v", "-v", help="Accepted and ignored."),
         "subnet_name": flag("--subnet-name", metavar="NAME", help="Accepted and ignored."),
         "vnet_name": flag("--vnet-name", metavar="NAME", help="Accepted and ignored."),
         "vnet_resourcegroup_name": flag("--vnet-resourcegroup-name", metavar="NAME", help="Accepted and ignored."),

@@ -215,7 +215,7 @@ def _verdict(record: Record) -> Text:
 
 def workspace(record: Record) -> RenderableType:
     """A workspace."""
-    return facts({**record, "settings": pairs(record["settings"])})
+    return facts({**record, "tags": pairs(record["tags"]), "settings": pairs(record["settings"])})
 
 
 def facts(record: Record) -> RenderableType:

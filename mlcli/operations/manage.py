@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -11,6 +11,7 @@ from mlcli.domain.errors import MlcliError, TransportError
 from mlcli.domain.run import Run, RunChanges, RunFilter
 from mlcli.domain.state import State
 from mlcli.operations import layout, observe
+from mlcli.operations.cancel import cancel
 from mlcli.ports.services import Services
 
 
@@ -35,6 +36,14 @@ def delete(services: Services, name: str) -> int:
     if not run.state.is_end:
         raise MlcliError(f"job {name} is {run.state}", hint=f"stop it first: mlcli job cancel -n {name}")
     return _delete(services, run)
+
+
+def end_all(services: Services, names: Sequence[str], timeout_s: float = 60.0) -> None:
+    """Cancel runs and wait for their ends. Raises MlcliError when one has not ended by then."""
+    for name in names:
+        cancel(services, name)
+    if names:
+        observe.wait(services, names, timeout_s)
 
 
 def _delete(services: Services, run: Run) -> int:

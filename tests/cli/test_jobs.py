@@ -423,6 +423,7 @@ def test_the_older_names_do_the_same(mlcli):
 
 
 def test_the_workspace_is_shown_and_its_index_rebuilt(mlcli, until):
+    assert mlcli("workspace", "create", "team").code == 0
     finished(mlcli, "true", "-n", "a", "-w", "team")
     shown = mlcli("workspace", "show", "-n", "team").json
     assert (shown["name"], shown["jobs"], shown["live_jobs"]) == ("team", 1, 0)
@@ -437,6 +438,7 @@ def test_the_workspace_is_shown_and_its_index_rebuilt(mlcli, until):
 
 def test_a_shell_completes_job_names(mlcli):
     finished(mlcli, "true", "-n", "calm_harbor")
+    assert mlcli("workspace", "create", "team").code == 0
     finished(mlcli, "true", "-n", "calm_other", "-w", "team")
     assert completed(mlcli, "mlcli job show -n cal") == ["calm_harbor"]
     assert completed(mlcli, "mlcli job stream ") == ["calm_harbor"]

@@ -17,7 +17,7 @@ from mlcli.workspace import Workspace, open_workspace
 @pytest.fixture
 def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     monkeypatch.setenv("MLCLI_HOME", str(tmp_path / "home"))
-    return open_workspace("damaged")
+    return open_workspace()
 
 
 @pytest.mark.parametrize("document", [None, {}, {"plan": {}}, {"plan": None}, [], "x"])

@@ -122,12 +122,14 @@ def corpus_command_jobs() -> list[Path]:
 @pytest.mark.skipif(not CORPUS.is_dir(), reason="the corpus of real job files is not here")
 def test_every_command_job_of_the_corpus_has_a_plan(mlcli: Mlcli) -> None:
     from mlcli.domain.errors import UnsupportedError
+    from mlcli.domain.settings import Settings
     from mlcli.operations.files import DiskFiles
     from mlcli.operations.plan import plan
     from mlcli.spec.jobs import read_job
-    from mlcli.workspace import open_workspace
+    from mlcli.domain.settings import Settings
+    from mlcli.workspace import Workspace
 
-    workspace = open_workspace("corpus")
+    workspace = Workspace(mlcli.home, "corpus", Settings())
     planned = 0
     for file in corpus_command_jobs():
         if str(file.relative_to(CORPUS)) in FAULTY:
