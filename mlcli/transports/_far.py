@@ -452,8 +452,10 @@ class Packs:
             if present[name].stat().st_mtime < time.time() - PACK_UNUSED_S:
                 os.unlink(path)
                 continue
-            self._known.add(name)
-            for blob, offset, size in pack_entries(path):
+            entries = pack_entries(path)
+            if entries:
+                self._known.add(name)
+            for blob, offset, size in entries:
                 self.blobs[blob] = (path, offset, size)
 
     def read(self, blob: bytes) -> memoryview:

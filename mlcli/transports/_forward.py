@@ -34,21 +34,28 @@ class Forward:
         self._listener.close()
 
     def _try(self, where: str) -> None:
-        """Ask once, so that a host that forbids it is an error here. That nobody listens there yet is none."""
-        try:
-            self._channel((_LOOPBACK, 0)).close()
-        except paramiko().ChannelException as refused:
-            if refused.code == _PROHIBITED:
-                raise TransportError(
-                    f"{where}: it does not allow ports to be forwarded",
-                    transient=False,
-                    hint="AllowTcpForwarding in its sshd_config must be yes or local",
-                ) from None
-        except paramiko().SSHException as failed:
-            raise TransportError(f"{where}: port {self._far_port}: {failed}", transient=True) from None
+        """Ask once, so that a host that forbids it is an error here. That nobody listens there yet is none.
 
-    def _channel(self, caller: tuple[str, int]) -> Any:
-        return self._transport().open_channel("direct-tcpip", (_LOOPBACK, self._far_port), caller, timeout=_OPEN_S)
+        Port 0 is asked for first: nobody is disturbed there, and only a host that allows some ports alone forbids it.
+        """
+        if self._is_forbidden(0) and self._is_forbidden(self._far_port):
+            raise TransportError(
+                f"{where}: it does not allow ports to be forwarded",
+                transient=False,
+                hint="AllowTcpForwarding in its sshd_config must be yes or local",
+            )
+
+    def _is_forbidden(self, port: int) -> bool:
+        try:
+            self._channel(port, (_LOOPBACK, 0)).close()
+        except paramiko().ChannelException as refused:
+            return bool(refused.code == _PROHIBITED)
+        except paramiko().SSHException as failed:
+            raise TransportError(f"port {port} there: {failed}", transient=True) from None
+        return False
+
+    def _channel(self, port: int, caller: tuple[str, int]) -> Any:
+        return self._transport().open_channel("direct-tcpip", (_LOOPBACK, port), caller, timeout=_OPEN_S)
 
     def _serve(self) -> None:
         while True:
@@ -60,7 +67,7 @@ class Forward:
 
     def _connect(self, near: socket.socket, caller: tuple[str, int]) -> None:
         try:
-            far = self._channel(caller)
+            far = self._channel(self._far_port, caller)
         except (paramiko().SSHException, TransportError, EOFError, OSError):
             near.close()  # as when nobody listens
             return

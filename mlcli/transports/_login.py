@@ -169,7 +169,8 @@ def _dialled(hop: Hop) -> socket.socket:
 def _negotiate(hop: Hop, stream: Any, pin: HostKey | None) -> Any:
     """Agree on ciphers, and check the host key before a word of ours is said."""
     known = look_up(hop.names, hop.known_hosts)
-    transport: Any = paramiko().ServiceRequestingTransport(stream)
+    # Not its ServiceRequestingTransport, which sleeps 0.1 s, and misses an answer that comes fast.
+    transport = paramiko().Transport(stream)
     transport.banner_timeout = transport.handshake_timeout = hop.connect_timeout_s
     transport.auth_timeout = AUTHENTICATION_S
     options = transport.get_security_options()
@@ -322,7 +323,7 @@ class _Login:
             self._problems.append("it takes a password, and nobody gave one")
             return False
         if "password" in self._allowed:
-            return self._try("the password", self._transport.auth_password, password, False)
+            return self._try("the password", self._transport.auth_password, password, None, False)
         return self._try("the password", self._transport.auth_interactive, self._answers(password))
 
     def _answers(self, password: str) -> Callable[[str, str, Sequence[tuple[str, bool]]], list[str]]:

@@ -253,7 +253,7 @@ def _command_line(marker: str, size: int, python: str | None) -> str:
     if python is not None:
         find = f'for p in "{_named(python)}"; do'
     return (
-        f"exec sh -c '{find} "
+        f"exec /bin/sh -c '{find} "
         f'command -v "$p" >/dev/null || continue; "$p" -I -S -X utf8 -c "{code}" {marker}; c=$?; '
         f"test $c = {_TOO_OLD} || test $c = 126 || test $c = {_NOT_FOUND} || exit $c; done; "
         f"echo {marker} >&2; exit {_NOT_FOUND}'"

@@ -68,6 +68,8 @@ class _Placing:
             for answer in self._pipe.pipeline(self._requests(missing)):
                 if answer.header.get("missing"):
                     return False
+            # Not before every answer has come: a folder that has its name is complete.
+            self._pipe.call(Request("rename", {"source": self._partial, "target": self._target}))
         except TransportError as failed:
             if not failed.transient:  # it may be what fills the disk: the failure must find room
                 with suppress(TransportError):
@@ -76,7 +78,7 @@ class _Placing:
         return True
 
     def _requests(self, missing: set[str]) -> Iterator[Request]:
-        """Packs, each followed by the entries that need it; in the end the folder's name."""
+        """Packs, each followed by the entries that need it."""
         pack = _Pack()
         batch: list[SnapshotEntry] = []
         for entry in self._entries:
@@ -88,7 +90,6 @@ class _Placing:
                 yield from self._written(pack, batch)
                 pack, batch = _Pack(), []
         yield from self._written(pack, batch)
-        yield Request("rename", {"source": self._partial, "target": self._target})
 
     def _written(self, pack: _Pack, batch: Iterable[SnapshotEntry]) -> Iterator[Request]:
         if pack.size:

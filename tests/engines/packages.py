@@ -25,7 +25,13 @@ PACKAGE_OF = {
     "ssh": "openssh-client",
     "ssh-keygen": "openssh-client",
     "sshd": "openssh-server",
+    "fish": "fish",
+    "openssl": "openssl",
+    "rsync": "rsync",
     "tar": "tar",
+    "tcsh": "tcsh",
+    "unshare": "util-linux",
+    "zsh": "zsh",
 }
 SEARCH = os.environ.get("PATH", os.defpath) + ":/usr/local/sbin:/usr/sbin:/sbin"
 

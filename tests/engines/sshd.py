@@ -1,6 +1,7 @@
 """SSH hosts: real sshd, reached by the ``ssh`` command and by paramiko without a word about keys on a command line.
 
 ``ssh_host``        One on a port of the loopback, as the user who runs the tests (no root needed).
+``make_ssh_host``   Makes hosts that are odd in some way: other options of sshd, users with other shells, small disks.
 ``ssh_hosts``       ``h1``, ``h2``, ``h3``: each in its own network namespace with its own address; can be cut off and mended.
 ``docker_over_ssh`` The session's Docker Engine as ``ssh://USER@127.0.0.1:PORT``.
 
@@ -18,9 +19,10 @@ import shlex
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,7 +30,7 @@ from tests.engines import Unavailable, engine_or_skip
 from tests.engines.disposable import disposable_folder, end, processes_in, processes_naming
 from tests.engines.docker import DockerEngine
 from tests.engines.network import Network, network
-from tests.engines.packages import must, needed, program
+from tests.engines.packages import must, needed, program, root_is_needed
 
 READY_WITHIN_S = 20.0
 LOOPBACK = "127.0.0.1"
@@ -36,7 +38,11 @@ LOOPBACK = "127.0.0.1"
 
 @dataclass(frozen=True)
 class SshHost:
-    """One sshd. ``name`` is what a person types: ``ssh h1``. ``namespace`` is None on the loopback."""
+    """One sshd. ``name`` is what a person types: ``ssh h1``. ``namespace`` is None on the loopback.
+
+    ``options``: lines of sshd_config that go before ours. ``prepare``: a script of sh that is run before sshd starts, in a mount
+    namespace of their own, so that what it mounts nobody else sees.
+    """
 
     name: str
     address: str
@@ -44,6 +50,8 @@ class SshHost:
     folder: Path
     namespace: str | None = None
     variables: Mapping[str, str] = field(default_factory=dict)
+    options: Sequence[str] = ()
+    prepare: str = ""
 
     @property
     def user(self) -> str:
@@ -73,7 +81,11 @@ class SshHost:
     def start(self) -> None:
         """Start its sshd, and wait until it greets. Raises Unavailable with the end of its log."""
         enter = [program("ip"), "netns", "exec", self.namespace] if self.namespace else []
-        argv = [*enter, program("sshd"), "-D", "-f", str(self._configuration), "-E", str(self._log)]
+        argv = [program("sshd"), "-D", "-f", str(self._configuration), "-E", str(self._log)]
+        if self.prepare:
+            script = f"set -e\nmount --make-rprivate /\n{self.prepare}\nexec {shlex.join(argv)}"
+            argv = [program("unshare"), "--mount", "/bin/sh", "-c", script]
+        argv = [*enter, *argv]
         silence = [(os.POSIX_SPAWN_OPEN, stream, os.devnull, os.O_RDWR, 0) for stream in range(3)]
         pid = os.posix_spawn(argv[0], argv, os.environ, file_actions=silence, setsid=True)
         deadline = time.monotonic() + READY_WITHIN_S
@@ -92,6 +104,7 @@ class SshHost:
         self._configuration.write_text(
             "\n".join(
                 [
+                    *self.options,
                     f"ListenAddress {self.address}:{self.port}",
                     f"HostKey {self.folder}/host_key",
                     f"AuthorizedKeysFile {self.folder}/user_key.pub",
@@ -161,12 +174,42 @@ class SshHosts:
         self[name].stop()
 
 
+@dataclass(frozen=True)
+class Account:
+    """A user of one host alone: root by another name. Without a password it has none. ``rc``: its home's dot files."""
+
+    name: str
+    shell: str = "/bin/sh"
+    home: str = "home"
+    password: str = ""
+    rc: Mapping[str, str] = field(default_factory=dict)
+
+
 @contextlib.contextmanager
-def one_ssh_host(variables: Mapping[str, str] | None = None) -> Iterator[SshHost]:
-    """An sshd on the loopback. ``variables`` are set for every command that runs through it. Raises Unavailable."""
+def one_ssh_host(
+    variables: Mapping[str, str] | None = None,
+    *,
+    options: Sequence[str] = (),
+    accounts: Sequence[Account] = (),
+    prepare: str = "",
+) -> Iterator[SshHost]:
+    """An sshd on the loopback. ``variables`` are set for every command that runs through it. Raises Unavailable.
+
+    ``accounts``: users of this host alone (needs root), their homes below ``host.folder``. ``prepare``: as for
+    :class:`SshHost`; it is run in ``host.folder``.
+    """
     with disposable_folder() as folder:
         _make_keys(folder)
-        host = SshHost("host", LOOPBACK, _free_port(), folder, variables=variables or {})
+        script = "\n".join([f"cd {folder}", *_make_accounts(folder, accounts), prepare])
+        host = SshHost(
+            "host",
+            LOOPBACK,
+            _free_port(),
+            folder,
+            variables=variables or {},
+            options=(*options, *(["PermitRootLogin yes"] if accounts else [])),
+            prepare=script if accounts or prepare else "",
+        )
         _write_client_configuration(folder, [host])
         host.write_configuration()
         host.start()
@@ -203,6 +246,18 @@ def ssh_host() -> Iterator[SshHost]:
 
 
 @pytest.fixture
+def make_ssh_host() -> Iterator[Callable[..., SshHost]]:
+    """``make_ssh_host(options=[...], accounts=[...], prepare="...")``: hosts of this test's own, see :func:`one_ssh_host`."""
+    with contextlib.ExitStack() as stack:
+
+        def make(**wanted: Any) -> SshHost:
+            with engine_or_skip("sshd"):
+                return stack.enter_context(one_ssh_host(**wanted))
+
+        yield make
+
+
+@pytest.fixture
 def ssh_hosts() -> Iterator[SshHosts]:
     """Three hosts of this test's own: h1, h2, h3."""
     with contextlib.ExitStack() as stack:
@@ -235,6 +290,32 @@ def docker_over_ssh(docker_engine: DockerEngine) -> Iterator[DockerOverSsh]:
             needed("docker")
             host = stack.enter_context(one_ssh_host(docker_engine.environment))
         yield DockerOverSsh(host, docker_engine)
+
+
+def _make_accounts(folder: Path, accounts: Sequence[Account]) -> list[str]:
+    """Their homes, and the commands that make them known where the host looks for users."""
+    if not accounts:
+        return []
+    root_is_needed("making users")
+    lines = {"passwd": Path("/etc/passwd").read_text("utf-8"), "shadow": Path("/etc/shadow").read_text("utf-8")}
+    for account in accounts:
+        home = folder / account.home
+        home.mkdir(exist_ok=True)
+        for name, text in account.rc.items():
+            (home / name).parent.mkdir(parents=True, exist_ok=True)
+            (home / name).write_text(text, "utf-8")
+        lines["passwd"] += f"{account.name}:x:0:0::{home}:{account.shell}\n"
+        lines["shadow"] += f"{account.name}:{_hashed(account.password)}:19000:0:99999:7:::\n"
+    for name, text in lines.items():
+        (folder / name).write_text(text, "utf-8")
+    return [f"mount --bind {folder}/{name} /etc/{name}" for name in lines]
+
+
+def _hashed(password: str) -> str:
+    if not password:
+        return "*"
+    argv = [program("openssl"), "passwd", "-6", "-stdin"]
+    return subprocess.run(argv, input=password, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def _make_keys(folder: Path) -> None:
