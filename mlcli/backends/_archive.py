@@ -57,7 +57,8 @@ def unpack(chunks: Iterable[bytes], target: Path, wanted: Callable[[str], bool] 
 
     Raises OSError, or tarfile.TarError for a stream that was cut.
     """
-    with tarfile.open(fileobj=io.BufferedReader(_Reader(chunks)), mode="r|") as archive:
+    reader = _Reader(chunks)
+    with tarfile.open(fileobj=io.BufferedReader(reader), mode="r|") as archive:
         archive.extraction_filter = getattr(tarfile, "tar_filter", lambda member, _: member)
         for member in archive:
             below = member.name.partition("/")[2]
@@ -69,6 +70,7 @@ def unpack(chunks: Iterable[bytes], target: Path, wanted: Callable[[str], bool] 
             member.uid, member.gid, member.uname, member.gname = os.getuid(), os.getgid(), "", ""
             if member.isfile() or member.isdir() or member.issym() or member.islnk():
                 archive.extract(member, target.parent)
+    reader.check_end()
 
 
 def one_file(chunks: Iterable[bytes], offset: int, limit: int | None) -> bytes:
@@ -89,6 +91,7 @@ class _Reader(io.RawIOBase):
     def __init__(self, chunks: Iterable[bytes]) -> None:
         self._chunks = iter(chunks)
         self._rest = b""
+        self._tail = b""
 
     def readable(self) -> bool:
         return True
@@ -99,6 +102,14 @@ class _Reader(io.RawIOBase):
             if chunk is None:
                 return 0
             self._rest = chunk
+            self._tail = (self._tail + chunk[-_BLOCK:])[-_BLOCK:]
         part, self._rest = self._rest[: len(buffer)], self._rest[len(buffer) :]
         buffer[: len(part)] = part
         return len(part)
+
+    def check_end(self) -> None:
+        """Raise tarfile.ReadError unless the stream ends as an archive does, with zeros: tarfile takes a cut for an end."""
+        for chunk in self._chunks:
+            self._tail = (self._tail + chunk[-_BLOCK:])[-_BLOCK:]
+        if self._tail != bytes(_BLOCK):
+            raise tarfile.ReadError("the stream was cut off")

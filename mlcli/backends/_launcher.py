@@ -27,7 +27,8 @@ _AGENT = """import os, sys
 run = sys.argv[-1]
 if sys.version_info < (3, 8):
     os.execv("/bin/sh", ["/bin/sh", run + "/.container/start.sh", run, "plain"])
-os.unlink(run + "/.container/launch.sh")
+if os.path.exists(run + "/.container/launch.sh"):
+    os.unlink(run + "/.container/launch.sh")
 sys.path.append(run + "/.container")
 import agent
 agent.main()"""

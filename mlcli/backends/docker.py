@@ -162,7 +162,7 @@ class DockerBackend(FolderBackend):
 
     def _ask(self, engine: Engine, runs: Sequence[RunHandle]) -> Mapping[str, Observation]:
         try:
-            found = {entry["Names"][0].lstrip("/"): entry for entry in engine.list(_container.RUN)}
+            found = {_name(entry): entry for entry in engine.list(_container.RUN)}
             seen = {run.name: self._seen(engine, run, found.get(place_of_run(run).name)) for run in runs}
         except TransportError as failed:
             return {run.name: Observation(Sight.NO_ANSWER, evidence=failed.message) for run in runs}
@@ -304,12 +304,17 @@ def _waits(engine: Engine, place: Place) -> bool:
     return found is not None and found["State"]["Status"] == "created"
 
 
+def _name(entry: Mapping[str, Any]) -> str:
+    """One that is being removed may have lost its name."""
+    return str((entry["Names"] or [""])[0]).lstrip("/")
+
+
 def _created(engine: Engine, folder: Path, entry: Mapping[str, Any]) -> Observation:
     """Somebody is about to start it, or was killed, or got no answer when it was to start."""
     if is_locked(folder):
         return Observation(Sight.STARTING)
     if time.time() - entry["Created"] > LOST_GRACE_S:
-        _remove_all(engine, entry["Names"][0].lstrip("/"), folder)
+        _remove_all(engine, _name(entry), folder)
     return Observation(Sight.ABSENT, evidence="its container was created and never started")
 
 

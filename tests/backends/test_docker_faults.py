@@ -19,6 +19,8 @@ from typing import Any
 import pytest
 
 from mlcli import agent
+from mlcli import docker_engine as product
+from mlcli.backends._engine import Engine
 from mlcli.backends.docker import DockerBackend
 from mlcli.docker_engine import container_name, shell_hint
 from mlcli.domain.job import Resources
@@ -371,6 +373,77 @@ def test_an_engine_that_dies_in_mid_job_and_comes_back(
     assert own_docker_engine.client().containers.list(all=True) == []
 
 
+# A far engine
+
+
+@pytest.fixture
+def far(with_python: ContainerJob, monkeypatch: pytest.MonkeyPatch) -> ContainerJob:
+    """A job on an engine that cannot mount this machine's folders."""
+    monkeypatch.setattr(product, "is_local", lambda _: False)
+    return with_python
+
+
+HOME = """
+import os, signal, sys
+from mlcli import docker_engine
+from mlcli.backends import _remote, docker
+from mlcli.domain.settings import Settings
+from mlcli.ports.backends import RunHandle
+docker_engine.is_local = lambda _: False
+setattr(_remote, sys.argv[1], lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+docker.DockerBackend(Settings()).observe([RunHandle(*sys.argv[2:])])
+"""
+
+
+@pytest.mark.parametrize("phase", ["unpack", "_move"])
+def test_results_come_home_though_who_fetched_them_was_killed(
+    far: ContainerJob, docker_engine: DockerEngine, phase: str
+) -> None:
+    far.submit("echo said; echo model > outputs/m; echo beside > ../beside")
+    api = docker_engine.client().api
+    far.until(lambda: api.inspect_container(container_of(far))["State"]["Status"] == "exited")
+    argv = [sys.executable, "-c", HOME, phase, far.handle.name, far.folder, str(far.handle.native_id)]
+    assert subprocess.run(argv, cwd=Path(__file__).parents[2], check=False).returncode == -9
+    assert not (Path(far.folder) / agent.EXIT).exists()
+    assert far.wait().code == 0
+    assert far.log() == b"said\n"
+    assert far.backend.list_files(far.handle, "wd/outputs") == {"m": 6}
+    assert not (Path(far.folder) / ".container").exists()
+
+
+def test_results_that_are_cut_off_are_fetched_again(far: ContainerJob, monkeypatch: pytest.MonkeyPatch) -> None:
+    def cut(engine: Engine, name: str, path: str) -> Iterator[bytes]:
+        yield next(whole(engine, name, path))[:700]
+
+    whole = Engine.get_archive
+    monkeypatch.setattr(Engine, "get_archive", cut)
+    far.submit("head -c 3000000 /dev/zero > outputs/m")
+    far.until(lambda: far.look().sight is Sight.NO_ANSWER)
+    assert "could not be brought home" in far.look().evidence
+    monkeypatch.setattr(Engine, "get_archive", whole)
+    assert far.wait().code == 0
+    assert far.backend.list_files(far.handle, "wd/outputs") == {"m": 3_000_000}
+
+
+def test_inputs_and_outputs_of_a_far_job(far: ContainerJob, tmp_path: Path) -> None:
+    data, file = tmp_path / "da ta", tmp_path / "one.csv"
+    data.mkdir()
+    (data / "x").write_text("5.1\n")
+    file.write_text("4.9\n")
+    linked = f"{far.folder}/inputs/linked/file.csv"
+    inputs = (
+        InputPlan("data", "local", "path", str(data), str(data), "ro_mount", "uri_folder"),
+        InputPlan("linked", "local", "link", str(file), linked, "ro_mount", "uri_file"),
+    )
+    command = (
+        f"cat '{data}/x' '{linked}'; ln -s m outputs/latest; echo m > outputs/m; echo model > '{tmp_path}/mo del/m'"
+    )
+    assert far.run(command, inputs=inputs, outputs=(OutputPlan("model", str(tmp_path / "mo del")),)).code == 0
+    assert far.log() == b"5.1\n4.9\n"
+    assert (tmp_path / "mo del" / "m").read_text() == "model\n"
+    assert far.backend.list_files(far.handle, "wd/outputs") == {"m": 2, "latest": 2}
+
+
 # What the container is given
 
 
@@ -493,5 +566,7 @@ def test_a_kept_container_gives_a_shell_and_goes_with_its_run(
         check=False,
     )
     assert done.stdout == "made\nresult\n", done.stderr
+    docker_engine.client().api.start(name)  # by hand: it does nothing again
+    assert docker_engine.client().api.wait(name)["StatusCode"] == 0
     backend.forget(job.handle)
     assert not docker_engine.client().containers.list(all=True, filters={"name": name})
