@@ -157,7 +157,9 @@ def _may_exist(name: str) -> bool:
     return bool(name) and name[0] != "." and not {"/", "\0"} & set(name) and len(name) <= _LONGEST
 
 
-def _compute(record: Mapping[str, Any]) -> Compute:
+def _compute(record: Any) -> Compute:
+    if not isinstance(record, Mapping):
+        raise TypeError("not the record of a compute")
     known = {field.name for field in fields(Compute)}
     facts = {key: value for key, value in record.items() if key in known}
     if not isinstance(facts["name"], str) or not isinstance(facts["document"], dict):
