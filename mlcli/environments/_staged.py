@@ -18,14 +18,18 @@ from mlcli.environments._pip_settings import uv_variables
 
 if TYPE_CHECKING:
     from mlcli.environments._build import BuildFailedError
+    from mlcli.environments._host_python import HostPython
 
 _MESSAGE = re.compile(r"^error: (.*)\nhint: (.*)$", re.MULTILINE)
 _NO_SHELL = re.compile(r'exec: "/bin/sh"')
 _NO_TOOL = re.compile(r"No module named pip|python3: not found")
 
 
-def packed(text: str, added: Addition) -> IO[bytes]:
-    """The Dockerfile and all that it copies, as a tar archive in a temporary file. Raises EnvironmentBuildError."""
+def packed(text: str, added: Addition, python: HostPython | None = None) -> IO[bytes]:
+    """The Dockerfile and all that it copies, as a tar archive in a temporary file. Raises EnvironmentBuildError.
+
+    ``python``: one of this machine's to take along.
+    """
     told = {**os.environ, **uv_variables(os.environ)}
     certificates = Path(told.get("SSL_CERT_FILE", ""))
     texts = {
@@ -43,7 +47,7 @@ def packed(text: str, added: Addition) -> IO[bytes]:
         texts["locked.txt"] = ""  # pip lines of a lock file, to be found there
         texts["request.json"] = json.dumps(_request(added))
     try:
-        return _archive(texts, files)
+        return _archive(texts, files, python)
     except OSError as failed:
         raise EnvironmentBuildError(
             f"the build context could not be packed: {failed}",
@@ -62,7 +66,7 @@ def explain(failed: BuildFailedError, added: Addition, base: str, python: str | 
         return f"{base} has no shell, so nothing can be installed into it", "choose an image with a shell"
     if _NO_TOOL.search(printed):
         return f"{base} can run neither uv nor a pip that would get another", "choose an image with Python and pip"
-    if _uv.NO_PYTHON.search(printed):
+    if lacks_python(failed):
         wanted = f"Python {added.python}" if added.python else "Python"
         has = f"ask for its own, python={python.rpartition('.')[0]}" if python else "choose an image with Python"
         return (
@@ -85,7 +89,14 @@ def _request(added: Addition) -> dict[str, Any]:
     }
 
 
-def _archive(texts: dict[str, str], files: dict[str, Path]) -> IO[bytes]:
+def lacks_python(failed: BuildFailedError) -> bool:
+    """Whether it failed because the image has not the Python asked for, and none could be downloaded."""
+    from mlcli.environments import _uv
+
+    return _uv.NO_PYTHON.search("\n".join(failed.printed)) is not None
+
+
+def _archive(texts: dict[str, str], files: dict[str, Path], python: HostPython | None) -> IO[bytes]:
     whole = tempfile.TemporaryFile()  # noqa: SIM115  (the caller closes it)
     with tarfile.open(fileobj=whole, mode="w") as tar:
         for name, text in texts.items():
@@ -95,6 +106,8 @@ def _archive(texts: dict[str, str], files: dict[str, Path]) -> IO[bytes]:
             tar.addfile(entry, io.BytesIO(content))
         for name, path in files.items():
             tar.add(path.resolve(), arcname=name, filter=_wanted)
+        if python is not None:
+            python.add_to(tar)
     whole.seek(0)
     return whole
 

@@ -204,6 +204,19 @@ def explain(output: str, python: str) -> tuple[str, str]:
     return f"the environment could not be built: {first.removeprefix('error: ')}", "read the build log's last lines"
 
 
+def found_python(request: str) -> str | None:
+    """The interpreter that uv would take on this machine for that request; None when it would have to download one."""
+    answer = subprocess.run(
+        [_uv(), "python", "find", "--no-project", "--no-python-downloads", request],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=_searching({name: value for name, value in os.environ.items() if name not in _MISLEADING}),
+    )
+    return answer.stdout.strip() or None if answer.returncode == 0 else None
+
+
 def installed_pythons(environment: Mapping[str, str]) -> list[str]:
     """The interpreters that uv finds: version and path, one line for each version."""
     answer = subprocess.run(

@@ -173,11 +173,12 @@ class DockerfileBuilder(EnvironmentBuilder):
         if recipe.below is not None:
             self._obtained(client, recipe.below, login, line)
         try:
-            with recipe.pack() as packed:
-                line(f"sending the build context: {os.fstat(packed.fileno()).st_size / 1e6:.1f} MB")
-                return build(client, recipe.wanted, packed, line)
+            return _sent(client, recipe, recipe.pack(), line)
         except BuildFailedError as failed:
-            raise _explained(client, recipe, failed, self._home) from failed
+            image = _with_own_python(client, recipe, failed, line)
+            if image is None:
+                raise _explained(client, recipe, failed, self._home) from failed
+            return image
         finally:
             if recipe.added is not None:
                 _throw_stages_away(client, recipe.key)
@@ -237,6 +238,31 @@ class DockerfileBuilder(EnvironmentBuilder):
             return None
         forget(record["image"], self._home)
         return int(record["image_size"])
+
+
+def _sent(client: DockerClient, recipe: _Recipe, packed: IO[bytes], line: Log) -> Image:
+    with packed:
+        line(f"sending the build context: {os.fstat(packed.fileno()).st_size / 1e6:.1f} MB")
+        return build(client, recipe.wanted, packed, line)
+
+
+def _with_own_python(client: DockerClient, recipe: _Recipe, failed: BuildFailedError, line: Log) -> Image | None:
+    """The same with a Python of this machine, when the one asked for could be had nowhere else; None when that will not
+    do either.
+    """
+    from mlcli.environments._host_python import host_python
+    from mlcli.environments._staged import lacks_python, packed
+
+    if recipe.added is None or recipe.added.python is None or not lacks_python(failed):
+        return None
+    python = host_python(recipe.added.python, _platform(client)[1])
+    if python is None:
+        return None
+    line(f"no Python {recipe.added.python} in the image, and none to download: taking along {python.prefix}")
+    try:
+        return _sent(client, recipe, packed(recipe.wanted.text, recipe.added, python), line)
+    except BuildFailedError:
+        return None
 
 
 def _key(client: DockerClient, **parts: Any) -> str:

@@ -20,6 +20,7 @@ import pytest
 from mlcli.domain.errors import EnvironmentBuildError, MlcliError, UnsupportedError
 from mlcli.domain.job import BuildContext, EnvironmentSpec, RegistryLogin
 from mlcli.domain.settings import Settings
+from mlcli.environments._host_python import host_python
 from mlcli.environments.dockerfile import DockerfileBuilder
 from mlcli.ports.environments import Activation
 from mlcli.testing.environment_builder import EnvironmentBuilderContract, run_inside
@@ -346,6 +347,7 @@ import sys
 from pathlib import Path
 from mlcli.domain.job import BuildContext, EnvironmentSpec
 from mlcli.domain.settings import Settings
+from mlcli.environments._host_python import host_python
 from mlcli.environments.dockerfile import DockerfileBuilder
 builder = DockerfileBuilder(Path(sys.argv[1]), Settings())
 plan = builder.plan(EnvironmentSpec(build=BuildContext(sys.argv[2])))
@@ -611,6 +613,25 @@ def test_a_python_that_the_image_has_not_is_told_with_the_one_it_has(make, engin
     failed = failure(make(), EnvironmentSpec(image=engine.base_image, conda=conda(python="python=3.99")))
     assert f"the image {engine.base_image} has no Python 3.99" in failed.message
     assert "ask for its own, python=3." in str(failed.hint)
+
+
+@pytest.mark.network
+def test_a_python_that_is_neither_there_nor_to_be_had_is_taken_along_from_this_machine(
+    make, engine, conda, monkeypatch
+):
+    """As in a laboratory without a way to the internet, whose machines have pyenv."""
+    monkeypatch.setenv("UV_PYTHON_DOWNLOADS", "never")
+    machine = engine.client().version()["Arch"]
+    ours = next((found for minor in range(8, 15) if (found := host_python(f"3.{minor}", machine))), None)
+    if ours is None:
+        pytest.skip("this machine has no Python but its system's, which is a part of the system")
+    version, said = ours.name.split("-")[1], []
+    spec = EnvironmentSpec(image=engine.base_image, conda=conda("alpha==1.0", python=f"python={version}"))
+    built = build(make(), spec, said)
+    assert [line for line in said if f"taking along {ours.prefix}" in line]
+    assert built.python == version
+    program = "import alpha, ssl, platform; print(platform.python_version())"
+    assert run_inside(built, ["python", "-c", program]).strip() == version
 
 
 @pytest.mark.parametrize(
