@@ -86,10 +86,9 @@ class Connection:
                 if abrupt:
                     stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 stream.shutdown(socket.SHUT_RD)  # wakes paramiko's thread, which looks only ten times a second
-        for transport in reversed(self._transports):
-            transport.close()
-        for stream in self._sockets:
-            stream.close()
+        for link in (*self._transports, *self._sockets):
+            with contextlib.suppress(paramiko().SSHException, EOFError, OSError):  # it says goodbye on a dead line
+                link.close()
         for process in self._processes:
             process.terminate()
             process.wait()
