@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from docker.api import APIClient
 
 NOT_FOUND, CONFLICT = 404, 409
-_GONE = frozenset({NOT_FOUND, CONFLICT})  # a conflict: it is being removed already
+_REMOVAL_S = 10
+_GONE = frozenset({NOT_FOUND, CONFLICT})  # a conflict: it is not in a state for that
 
 
 class Engine:
@@ -87,8 +88,15 @@ class Engine:
         self._found(lambda: self._api.kill(name, signal))
 
     def remove(self, name: str) -> None:
-        """Remove it, running or not; nothing happens when it is not there."""
-        self._found(lambda: self._api.remove_container(name, v=True, force=True))
+        """Remove it, running or not; nothing happens when it is not there. Somebody else who removes it is waited for."""
+        try:
+            with errors("the Docker Engine"):
+                self._api.remove_container(name, v=True, force=True)
+        except EngineRefusedError as refused:
+            if refused.status == CONFLICT:
+                self._found(lambda: self._api.wait(name, timeout=_REMOVAL_S, condition="removed"))
+            elif refused.status != NOT_FOUND:
+                raise
 
     def put_archive(self, name: str, path: str, archive: Iterator[bytes]) -> None:
         """Unpack a tar stream in the container."""

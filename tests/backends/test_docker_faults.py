@@ -288,6 +288,23 @@ def test_two_submissions_at_once_start_one(job: ContainerJob) -> None:
     assert job.backend.read(job.handle, "count") == b"begun\n"
 
 
+def test_two_who_remove_a_container_both_see_it_gone(job: ContainerJob, docker_engine: DockerEngine) -> None:
+    job.submit("sleep 1000")
+    name, engine = container_of(job), Engine(docker_engine.base_url)
+    left = []
+
+    def remove() -> None:
+        engine.remove(name)
+        left.append(engine.inspect(name))
+
+    threads = [threading.Thread(target=remove) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert left == [None] * 3
+
+
 SUBMIT = """
 import sys
 from mlcli.backends import docker, _engine
