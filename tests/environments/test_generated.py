@@ -37,8 +37,8 @@ USER 0
 WORKDIR /opt/mlcli/build
 COPY . .
 RUN . ./settings.sh && mkdir -p /opt/mlcli/python && if ! uv --version; then \
-RUN . ./settings.sh && if [ -f carried.sh ]; then . ./carried.sh; fi
 python3 -m pip install --quiet --prefix ./tool uv && uv --version; fi
+RUN . ./settings.sh && if [ -f carried.sh ]; then . ./carried.sh; fi
 RUN . ./settings.sh && uv venv --no-project --python 3.11 /opt/mlcli/environment
 RUN . ./settings.sh && uv pip install --python /opt/mlcli/environment/bin/python --requirements requirements.txt
 
