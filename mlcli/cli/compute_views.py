@@ -62,6 +62,7 @@ def compute(record: Record) -> RenderableType:
     """One compute: what it is, what goes on there."""
     node: Mapping[str, Any] = record["node"] or {}
     smaller = " (scaled down to this machine)" if node.get("scaled_down") else ""
+    cores = f"{node.get('cores')} core{'' if node.get('cores') == 1 else 's'}"
     jobs = ", ".join(f"{count} {state}" for state, count in record["jobs"].items() if count)
     return views.grid(
         [
@@ -71,7 +72,7 @@ def compute(record: Record) -> RenderableType:
             ("Description", record["description"]),
             ("Tags", views.pairs(record["tags"])),
             ("Size", record["size"]),
-            ("A node here", f"{node['cores']} cores, {node['memory_gb']} GB{smaller}" if node else None),
+            ("A node here", f"{cores}, {node['memory_gb']} GB{smaller}" if node else None),
             ("Nodes", _nodes(record)),
             ("Tier", record["tier"] if record["max_instances"] is not None else None),
             ("Idle time", span(record["idle_time_before_scale_down"]) if record["max_instances"] is not None else None),

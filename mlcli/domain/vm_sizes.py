@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 LOCAL_FORM = "local.<cores>x<gb>"
 DEFAULT = "Standard_DS3_v2"
-_LOCAL = re.compile(r"local\.(\d{1,4})x(\d{1,5}(?:\.\d{1,2})?)", re.IGNORECASE)
+_LOCAL = re.compile(r"local\.(\d{1,4})x(\d{1,5}(?:\.\d{1,3})?)", re.IGNORECASE)
 _CORES_IN_NAME = re.compile(r"(?:standard|basic)_[a-z]+(\d{1,3})(?:-\d+)?[a-z]*(?:_\w+)?", re.IGNORECASE)
 _USUAL_GB_PER_CORE = 4.0
 
