@@ -27,8 +27,6 @@ from mlcli.ports.backends import Backend
 from mlcli.ports.environments import EnvironmentBuilder
 from mlcli.ports.stores import AssetStore, ComputeStore, DownloadCache, RunStore, SnapshotStore
 
-DEFAULT_NAME = "default"
-
 
 class Workspace:
     """Stores, and implementations by name (``ports.services.Services``). Nothing is opened before it is used."""
