@@ -1,5 +1,7 @@
 """Train a LightGBM classifier on the Iris data; writes outputs/model.txt and outputs/metrics.json."""
 
+from __future__ import annotations
+
 import argparse
 import csv
 import json
@@ -95,7 +97,7 @@ def fit(
         "verbosity": args.verbose,
     }
     if args.boosting == "rf":  # a random forest needs a sample of its own for each tree
-        parameters |= {"bagging_fraction": 0.8, "bagging_freq": 1}
+        parameters.update(bagging_fraction=0.8, bagging_freq=1)
     learning = lgb.Dataset(features[train], labels[train])
     testing = lgb.Dataset(features[test], labels[test], reference=learning)
     history = {}
