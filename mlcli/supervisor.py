@@ -7,6 +7,7 @@ started. It may be killed at any time: the next command that looks at the run st
 
 from __future__ import annotations
 
+import os
 import sys
 
 from mlcli.domain.errors import MlcliError
@@ -20,8 +21,9 @@ def main(workspace_name: str, what: str, name: str) -> None:
         services = open_workspace(workspace_name)
         if what == "queue":
             watch(services, name)
-        else:
-            bring(services, name, detached=True)
+        elif bring(services, name, detached=True):
+            holder = services.holder(name)
+            os.execv(holder[0], holder)  # noqa: S606  (waiting takes a small program)
     except MlcliError as failed:
         sys.exit(failed.message)
 

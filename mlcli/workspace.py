@@ -137,19 +137,35 @@ class Workspace:
 
     def supervise(self, run: str) -> None:
         """Start the detached supervisor of a run, in a session of its own; its output goes to the run's system logs."""
-        self._detach(["run", run], self.runs.folder(run) / layout.SUPERVISOR_LOG)
+        self._detach(self._supervisor("run", run), self.runs.folder(run) / layout.SUPERVISOR_LOG)
+
+    def hold(self, run: str) -> None:
+        """Start the process that waits for the turn of a queued run, and is its supervisor then."""
+        pid = self._detach(self.holder(run), self.runs.folder(run) / layout.SUPERVISOR_LOG)
+        self.runs.write_document(run, layout.SUPERVISOR_DOCUMENT, agent.identity(pid))
+
+    def holder(self, run: str) -> list[str]:
+        """The command line of that process."""
+        from mlcli import holder
+
+        folder = str(self.runs.folder(run))
+        return [sys.executable, "-I", "-S", holder.__file__, folder, *self._supervisor("run", run)]
 
     def watch_queue(self, compute: str) -> None:
-        """The same for the queue of a compute; what it has to say goes to a log beside the computes."""
-        self._detach(["queue", compute], self.root / "computes" / f".{compute}.watcher.log")
+        """Start the process that gives out the nodes of a compute; what it has to say goes to a log beside the computes."""
+        log = self.root / "computes" / f".{compute}.watcher.log"
+        self._detach(self._supervisor("queue", compute), log)
 
-    def _detach(self, arguments: list[str], log: Path) -> None:
+    def _supervisor(self, what: str, name: str) -> list[str]:
+        return [sys.executable, "-m", "mlcli.supervisor", self.name, what, name]
+
+    def _detach(self, argv: list[str], log: Path) -> int:
         import subprocess
 
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as output:
             process = subprocess.Popen(
-                [sys.executable, "-m", "mlcli.supervisor", self.name, *arguments],
+                argv,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -159,6 +175,7 @@ class Workspace:
                 env=self._supervisor_environment(),
             )
         self._supervisors.append(process)  # kept: a Popen that is forgotten while its process runs warns
+        return process.pid
 
     def _supervisor_environment(self) -> dict[str, str]:
         """Ours, with the home that we use, and without the mark of a job that we may be running in: what that job has

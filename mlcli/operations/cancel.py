@@ -26,12 +26,14 @@ def cancel(services: Services, name: str) -> Run:
     services.runs.append(name, Event(Reason.CANCEL_REQUESTED, time.time(), "asked for by a person"))
     services.backend(run.backend).cancel(observe.handle(services, run))
     if services.runs.document(name, layout.SUBMISSION_DOCUMENT) is None:
-        _stop_supervisor(services, name)
+        stop_supervisor(services, name)
     return observe.get(services, name)
 
 
-def _stop_supervisor(services: Services, name: str) -> None:
-    """End the supervisor's process group (its builds and downloads with it), if it is still preparing the run."""
+def stop_supervisor(services: Services, name: str) -> None:
+    """End the supervisor's process group (its builds and downloads with it), if it is still preparing the run, or waiting for
+    its turn.
+    """
     identity = services.runs.document(name, layout.SUPERVISOR_DOCUMENT)
     if identity is None or not agent.is_alive(identity):
         return

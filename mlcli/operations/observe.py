@@ -68,10 +68,10 @@ def _orphans(services: Services, live: Iterable[Run]) -> frozenset[str]:
     if not waiting:
         return frozenset()
     unattended = (run.name for run in services.runs.unattended() if run.name in waiting)
-    return frozenset(name for name in unattended if not _is_supervised(services, name))
+    return frozenset(name for name in unattended if not is_supervised(services, name))
 
 
-def _is_supervised(services: Services, name: str) -> bool:
+def is_supervised(services: Services, name: str) -> bool:
     """Whether its supervisor lives, though the lease is gone with an index that was lost: two would be in each other's way."""
     identity = services.runs.document(name, layout.SUPERVISOR_DOCUMENT)
     return identity is not None and agent.is_alive(identity)

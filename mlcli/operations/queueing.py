@@ -2,8 +2,10 @@
 
 There is no server and no table of tickets. A run that waits is Queued and has no ``allocation.json``; one that has a node has
 that document until it has ended, whoever notices. So the queue is what the run store says, and whoever wants to move it on
-takes the compute's lock, gives out the free nodes in order, and carries those runs. ``job create`` does that for itself; a
-process that watches does it while anybody waits, and is replaced by the next command that looks when it was killed.
+takes the compute's lock, gives out the free nodes in order. ``job create`` does that for itself; a process that watches does it
+while anybody waits, and is replaced by the next command that looks when it was killed. Each run that waits is held by a small
+process that ``job create`` has left, so that it starts with that command's environment variables; where that was killed, whoever
+gives out the node submits the run as well.
 """
 
 from __future__ import annotations
@@ -14,12 +16,13 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 
 from mlcli import agent
-from mlcli.domain.errors import MlcliError, NotFoundError
-from mlcli.domain.nodes import Ticket, grants, in_order, node_of
+from mlcli.domain.errors import MlcliError, NotFoundError, StoreError
+from mlcli.domain.nodes import Allocation, Ticket, grants, in_order, node_of
 from mlcli.domain.run import Event, Run, RunFilter
 from mlcli.domain.state import Reason, State
 from mlcli.operations import layout, observe
-from mlcli.operations.carry import carry, load_allocation
+from mlcli.operations.cancel import stop_supervisor
+from mlcli.operations.carry import carry, load_allocation, load_plan
 from mlcli.operations.machine import this_machine
 from mlcli.ports.services import Services
 
@@ -28,21 +31,45 @@ POLL_S = 0.05
 LOOK_EVERY_S = 2.0
 
 
-def bring(services: Services, name: str, *, detached: bool = False) -> None:
-    """Prepare and submit a run; one that needs a node of its compute gets it, or waits for it. Raises as ``carry``."""
-    carry(services, name, detached=detached)
-    run = services.runs.get(name)
-    if observe.is_waiting(services, run):
-        advance(services, run.compute)
+def bring(services: Services, name: str, *, detached: bool = False) -> bool:
+    """Prepare and submit a run; one that needs a node of its compute gets it, or waits for it. Whether it waits: a detached
+    process then becomes the run's holder, any other has started one. Raises as ``carry``.
+    """
+    if not _needs_node(services, name):
+        carry(services, name, detached=detached)
+        return False
+    if detached:
+        carry(services, name, detached=True)
+    compute = services.runs.get(name).compute
+    _refresh_users(services, compute)
+    with services.computes.allocating(compute):
+        if not detached:  # nobody else may give it a node before somebody holds it
+            carry(services, name)
+        queue = _allocate(services, compute, mine=name)
+        waits = observe.is_waiting(services, services.runs.get(name)) and name not in queue.to_carry
+        if waits and not detached:
+            services.hold(name)
+    _carry(services, queue.to_carry)
+    if queue.waiting:
+        observe.attend_queue(services, compute)
+    return waits
+
+
+def _needs_node(services: Services, name: str) -> bool:
+    try:
+        plan, _ = load_plan(services.runs, name)
+    except StoreError:  # told by carry, as the run's end
+        return False
+    return plan.node is not None
 
 
 def advance(services: Services, compute: str) -> None:
     """Give the free nodes to those whose turn it is, and see that somebody watches while others wait."""
-    _refresh_holders(services, compute)
+    _refresh_users(services, compute)
     with services.computes.allocating(compute):
-        state = _allocate(services, compute)
-    _carry(services, state.to_carry)
-    if state.waiting:
+        queue = _allocate(services, compute)
+    _carry(services, queue.to_carry)
+    if queue.waiting:
         observe.attend_queue(services, compute)
 
 
@@ -54,58 +81,73 @@ def watch(services: Services, compute: str) -> None:
             return
         services.computes.set_watcher(compute, me)
     while True:
-        holders = _refresh_holders(services, compute)
+        _refresh_users(services, compute)
         with services.computes.allocating(compute):
             if services.computes.watcher(compute) != me:
                 return  # the compute was deleted, or another process took over
-            state = _allocate(services, compute)
-            if not state.waiting and not state.to_carry:
+            queue = _allocate(services, compute)
+            if not queue.waiting and not queue.to_carry:
                 services.computes.set_watcher(compute, None)
                 return
-        _carry(services, state.to_carry)
-        if not state.to_carry:
-            _sleep_until_one_ends(services, holders)
+        _carry(services, queue.to_carry)
+        if not queue.to_carry:
+            _sleep_until_one_ends(services, queue.users)
 
 
 @dataclass(frozen=True)
 class _Queue:
-    """Names of runs: those that have a node and nobody who has submitted them, and those that wait."""
+    """Names of runs: those that have a node; those of them that nobody submits; those that wait for one and can get one."""
 
+    users: tuple[str, ...]
     to_carry: tuple[str, ...]
     waiting: tuple[str, ...]
 
 
-def _allocate(services: Services, name: str) -> _Queue:
-    """Write down who gets which node. Only while holding the compute's lock."""
+def _allocate(services: Services, name: str, *, mine: str | None = None) -> _Queue:
+    """Write down who gets which node. Only while holding the compute's lock. ``mine``: the run that this process carries."""
     live = _live(services, name)
     given = {run.name: load_allocation(services.runs, run.name) for run in live}
-    waiting = [run for run in live if given[run.name] is None and observe.is_waiting(services, run)]
-    orphans = [run.name for run in live if given[run.name] is not None and observe.is_waiting(services, run)]
+    unsubmitted = [run for run in live if observe.is_waiting(services, run)]
+    waiting = [run for run in unsubmitted if given[run.name] is None]
+    granted = _give(services, name, waiting, [one for one in given.values() if one is not None])
+    placed = [run.name for run in unsubmitted if given[run.name] is not None] + granted
+    return _Queue(
+        users=(*(run.name for run in live if given[run.name] is not None), *granted),
+        to_carry=tuple(run for run in placed if run == mine or not observe.is_supervised(services, run)),
+        waiting=tuple(run.name for run in waiting if run.name not in granted) if _is_started(services, name) else (),
+    )
+
+
+def _is_started(services: Services, name: str) -> bool:
+    with suppress(NotFoundError):
+        return services.computes.get(name).started
+    return False
+
+
+def _give(services: Services, name: str, waiting: Sequence[Run], taken: Sequence[Allocation]) -> list[str]:
+    """The names of those that get a node now."""
     if not waiting:
-        return _Queue(tuple(orphans), ())
+        return []
     try:
         compute = services.computes.get(name)
     except NotFoundError as gone:
         _fail(services, waiting, gone.message)
-        return _Queue(tuple(orphans), ())
+        return []
     if not compute.started:
-        return _Queue(tuple(orphans), ())
+        return []
     machine = this_machine()
-    taken = [one for one in given.values() if one is not None]
     nodes = compute.max_instances or len(taken) + len(waiting)
     granted = grants(map(_ticket, waiting), taken, nodes, node_of(compute, machine), machine)
-    for run, one in granted:
-        document = {**asdict(one), "compute": name, "time": time.time()}
+    for run, allocation in granted:
+        document = {**asdict(allocation), "compute": name, "time": time.time()}
         services.runs.write_document(run, layout.ALLOCATION_DOCUMENT, document)
-    served = {run for run, _ in granted}
-    return _Queue(
-        (*orphans, *(run for run, _ in granted)), tuple(run.name for run in waiting if run.name not in served)
-    )
+    return [run for run, _ in granted]
 
 
 def _fail(services: Services, runs: Sequence[Run], why: str) -> None:
     for run in runs:
         services.runs.append(run.name, Event(Reason.SUBMIT_FAILED, time.time(), why))
+        stop_supervisor(services, run.name)
 
 
 def _carry(services: Services, runs: Sequence[str]) -> None:
@@ -115,14 +157,14 @@ def _carry(services: Services, runs: Sequence[str]) -> None:
             carry(services, run)
 
 
-def _refresh_holders(services: Services, compute: str) -> list[Run]:
-    """Look at those that have a node: whoever has ended gives it back. Those that have not."""
-    holders = [run for run in _live(services, compute) if load_allocation(services.runs, run.name) is not None]
-    return [run for run in observe.refresh(services, holders) if not run.state.is_end]
+def _refresh_users(services: Services, compute: str) -> None:
+    """Look at those that have a node: whoever has ended gives it back."""
+    users = [run for run in _live(services, compute) if load_allocation(services.runs, run.name) is not None]
+    observe.refresh(services, users)
 
 
-def _sleep_until_one_ends(services: Services, holders: Sequence[Run]) -> None:
-    records = [services.runs.folder(run.name) / layout.EXIT_RECORD for run in holders]
+def _sleep_until_one_ends(services: Services, users: Sequence[str]) -> None:
+    records = [services.runs.folder(run) / layout.EXIT_RECORD for run in users]
     deadline = time.monotonic() + LOOK_EVERY_S
     while time.monotonic() < deadline and not any(record.exists() for record in records):
         time.sleep(POLL_S)

@@ -92,6 +92,12 @@ class Services(Protocol):
         """Start the detached supervisor that carries this run on."""
         ...
 
+    def hold(self, run: str) -> None:
+        """Start the process that waits for the turn of a queued run, and carries it on then, with the environment variables
+        of this one. Noted as the run's supervisor.
+        """
+        ...
+
     def watch_queue(self, compute: str) -> None:
         """Start the detached process that gives out the nodes of a compute while runs wait for them."""
         ...

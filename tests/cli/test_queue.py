@@ -238,6 +238,42 @@ def test_what_is_prepared_by_a_supervisor_waits_for_its_turn_too(mlcli: Mlcli, t
     assert mlcli("job", "stream", names[2]).stdout == "copied\n"
 
 
+def test_each_job_starts_with_the_variables_of_the_command_that_submitted_it(mlcli: Mlcli) -> None:
+    cluster(mlcli, "--max-instances", "1")
+    command, gate = held(mlcli.cwd)
+    names = [submitted(mlcli, command, "cpu-cluster")]
+    file = job_file(mlcli.cwd, "echo $COLOUR", compute="azureml:cpu-cluster")
+    names += [ok(mlcli("job", "create", "-f", file, env={"COLOUR": colour}))["name"] for colour in ("red", "green")]
+    gate.touch()
+    ok(mlcli("job", "wait", *names, env={"COLOUR": "blue"}))
+    assert [mlcli("job", "stream", name).stdout for name in names[1:]] == ["red\n", "green\n"]
+    assert all(b"green" not in file.read_bytes() for file in mlcli.home.rglob("*.json"))
+
+
+def test_a_job_whose_holder_was_killed_runs_all_the_same(mlcli: Mlcli) -> None:
+    cluster(mlcli, "--max-instances", "1")
+    command, gate = held(mlcli.cwd)
+    names = [submitted(mlcli, command, "cpu-cluster")]
+    names += [submitted(mlcli, diary(mlcli.cwd), "cpu-cluster") for _ in range(2)]
+    holders = documents(mlcli, "supervisor")
+    assert sorted(holders) == sorted(names[1:])
+    os.kill(holders[names[1]]["pid"], signal.SIGKILL)
+    gate.touch()
+    ok(mlcli("job", "wait", *names))
+    assert read_diary(mlcli.cwd) == (names[1:], 1)
+
+
+def test_no_process_stays_when_nobody_waits_any_more(mlcli: Mlcli, until: Until) -> None:
+    cluster(mlcli, "--max-instances", "1")
+    command, _ = held(mlcli.cwd)
+    names = [submitted(mlcli, command, "cpu-cluster") for _ in range(3)]
+    waiting = list(documents(mlcli, "supervisor").values())
+    for name in reversed(names):
+        assert mlcli("job", "cancel", name).code == 0
+    until(lambda: watcher(mlcli) is None)
+    assert not any(agent.is_alive(one) for one in waiting)
+
+
 @pytest.mark.slow
 def test_commands_killed_at_any_moment_lose_no_job_and_start_none_twice(mlcli: Mlcli, until: Until) -> None:
     cluster(mlcli, "--max-instances", "2")
@@ -253,6 +289,9 @@ def test_commands_killed_at_any_moment_lose_no_job_and_start_none_twice(mlcli: M
         identity = watcher(mlcli)
         if identity is not None and chance.random() < 0.4:
             os.kill(identity["pid"], signal.SIGKILL)
+        for holder in documents(mlcli, "supervisor").values():
+            if agent.is_alive(holder) and chance.random() < 0.2:
+                os.kill(holder["pid"], signal.SIGKILL)
     until(lambda: set(states(mlcli).values()) == {"Completed"}, deadline_s=120, pause_s=0.3)
     begun, most = read_diary(mlcli.cwd)
     assert most <= 2
