@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from mlcli.cli import actions
 from mlcli.cli import environment_about as about
@@ -67,6 +67,7 @@ def create(
     A version is never changed: another definition is another version. The folder of a Docker build is kept with it, so that
     a later change of the folder changes nothing.
     """
+    from mlcli.cli import environment_file
     from mlcli.cli import environment_views as views
     from mlcli.operations import environments
 
@@ -75,39 +76,15 @@ def create(
         "version": version,
         "image": image,
         "conda_file": conda_file,
-        "build": _build_flags(build_context, dockerfile_path),
+        "build": environment_file.given_only({"path": build_context, "dockerfile_path": dockerfile_path}),
         "description": description,
-        "tags": _tags(tags),
+        "tags": {key: value for key, _, value in (text.partition("=") for text in tags)} or None,
         "os_type": os_type,
     }
-    written = _written(file, set_, {key: value for key, value in given.items() if value is not None})
+    written = environment_file.read(file, set_, environment_file.given_only(given) or {})
     asset, notices = environments.create(session.services, written)
     about.tell(session, notices)
-    session.console.emit(environments.record(asset, session.services), view=views.environment, columns=_row)
-
-
-def _build_flags(context: str | None, dockerfile: str | None) -> dict[str, str] | None:
-    given = {"path": context, "dockerfile_path": dockerfile}
-    return {key: value for key, value in given.items() if value is not None} or None
-
-
-def _tags(given: list[str]) -> dict[str, str] | None:
-    return {key: value for key, _, value in (text.partition("=") for text in given)} or None
-
-
-def _written(file: str | None, overrides: list[str], given: dict[str, Any]) -> Any:
-    from mlcli.cli import jobfile
-    from mlcli.operations.files import DiskFiles
-    from mlcli.spec.environments import read_environment
-
-    if file is None:
-        if "name" not in given:
-            raise UsageError("which environment? give --file FILE, or --name NAME with what it is made from")
-        if not {"image", "conda_file", "build"} & set(given):
-            raise UsageError("what is it made from? give --image, --conda-file or --build-context, or a --file")
-        return read_environment("{}", "the flags", Path.cwd(), DiskFiles(), overrides=overrides, flags=given)
-    taken = jobfile.source(file)
-    return read_environment(taken.text, taken.name, taken.base, DiskFiles(), overrides=overrides, flags=given)
+    session.console.emit(environments.record(asset, session.services), view=views.environment, columns=views.row)
 
 
 @NOUN.command(
@@ -132,33 +109,12 @@ def list_(
         built, notices = environment_cache.cached(session.services)
         about.tell(session, notices)
         rows = [environment_cache.cached_record(one) for one in built[:max_results]]
-        session.console.emit(rows, view=views.built_environments, columns=_cached_row)
+        session.console.emit(rows, view=views.built_environments, columns=views.cached_row)
         return
     found = environments.listing(
         session.services, name, include_archived=include_archived or archived_only, archived_only=archived_only
     )
-    session.console.emit(found[:max_results], view=views.environments, columns=_row if name else _name_row)
-
-
-def _name_row(record: Any) -> dict[str, Any]:
-    """The columns of ``-o table``: az's, in az's order."""
-    return {"name": record["name"], "latest version": record["latest_version"], "description": record["description"]}
-
-
-def _row(record: Any) -> dict[str, Any]:
-    return {key: record[key] for key in ("name", "version", "description", "archived")}
-
-
-def _cached_row(record: Any) -> dict[str, Any]:
-    from mlcli.cli.sizes import size
-
-    return {
-        "Builder": record["builder"],
-        "Fingerprint": record["fingerprint"][:12],
-        "Size": size(record["size"]),
-        "Last used": record["used_at"],
-        "Description": record["description"],
-    }
+    session.console.emit(found[:max_results], view=views.environments, columns=views.row if name else views.name_row)
 
 
 @NOUN.command(
@@ -199,7 +155,7 @@ def show(
         )
     except MlcliError as refused:
         shown["on_this_machine"] = {"problem": refused.message, "hint": refused.hint}
-    session.console.emit(shown, view=views.environment, columns=_row)
+    session.console.emit(shown, view=views.environment, columns=views.row)
 
 
 @NOUN.command(
@@ -224,13 +180,14 @@ def build(
 
     One that is built already is left as it is; one whose build failed is tried again.
     """
+    from mlcli.cli import environment_file
     from mlcli.cli import environment_views as views
     from mlcli.operations import environment_cache
 
     if (name is None) == (file is None):
         raise UsageError("which environment? give its --name, or a --file")
     if file is not None:
-        spec = _written(file, [], {} if _has_name(file) else {"name": Path(file).stem or "unnamed"}).spec
+        spec = environment_file.read_unnamed(file).spec
     else:
         spec = about.found(session, about.reference(str(name), version, label))[1]
     found = environment_cache.standing(session.services, spec, in_container=about.asked(docker, no_docker))
@@ -238,14 +195,6 @@ def build(
         session.console.notice(found.notice)
     made = environment_cache.build(session.services, found, session.console.notice)
     session.console.emit({**made, "was_cached": found.plan.cached}, view=views.built)
-
-
-def _has_name(file: str) -> bool:
-    from mlcli.cli import jobfile
-    from mlcli.spec.load import load
-
-    taken = jobfile.source(file)
-    return "name" in load(taken.text, taken.name).tree
 
 
 @NOUN.command(
@@ -326,7 +275,7 @@ def update(
 
     asset = environments.registered(session.services, about.reference(name, version, label))
     changed = session.services.assets.edit(environments.KIND, asset.name, asset.version, change)
-    session.console.emit(environments.record(changed, session.services), view=views.environment, columns=_row)
+    session.console.emit(environments.record(changed, session.services), view=views.environment, columns=views.row)
 
 
 @NOUN.command("archive", "mlcli environment archive -n train", "mlcli environment archive train:3")

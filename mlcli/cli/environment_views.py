@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mlcli.cli import views
 from mlcli.cli.sizes import size
@@ -125,3 +125,27 @@ def built(record: Record) -> RenderableType:
             ("Fingerprint", record["fingerprint"]),
         ]
     )
+
+
+# --- the columns of -o table ------------------------------------------------------------------------------------------
+
+
+def name_row(record: Record) -> dict[str, Any]:
+    """A name with its latest version: az's columns, in az's order."""
+    return {"name": record["name"], "latest version": record["latest_version"], "description": record["description"]}
+
+
+def row(record: Record) -> dict[str, Any]:
+    """A version."""
+    return {key: record[key] for key in ("name", "version", "description", "archived")}
+
+
+def cached_row(record: Record) -> dict[str, Any]:
+    """What is built."""
+    return {
+        "Builder": record["builder"],
+        "Fingerprint": record["fingerprint"][:12],
+        "Size": size(record["size"]),
+        "Last used": record["used_at"],
+        "Description": record["description"],
+    }

@@ -144,7 +144,7 @@ def create(services: Services, written: WrittenEnvironment) -> tuple[Asset, tupl
         if not _is_same(existing, written, context, ignore):
             raise NameTakenError(f"{taken.message}, with another definition", hint=taken.hint) from taken
         return existing, (f"environment {existing.name}:{existing.version} is there already, just so",)
-    return made, ()
+    return made, (written.left_out,) if written.left_out else ()
 
 
 def _check_context(build: BuildContext, context: Path) -> None:

@@ -96,9 +96,10 @@ def build(document: Document, normal: Mapping[str, Any], kind: Kind, base: Path,
     Raises InvalidSpecError when a file that the job is made of cannot be read or is wrong, with the place in that file.
     """
     source = _Source(document, base, reader)
+    environment, lent = _job_environment(normal["environment"], source, ("environment",))
     return CommandJob(
         command=str(normal["command"]),
-        environment=_environment(normal["environment"], source, ("environment",)),
+        environment=environment,
         generation=kind.generation,
         name=_text(normal.get("name")),
         display_name=_text(normal.get("display_name")),
@@ -109,7 +110,7 @@ def build(document: Document, normal: Mapping[str, Any], kind: Kind, base: Path,
         inputs=_inputs(normal.get("inputs"), source),
         outputs={name: _output(value, source) for name, value in _mapping(normal.get("outputs")).items()},
         environment_variables=source.texts(normal.get("environment_variables"), ("environment_variables",)),
-        resources=_resources(_mapping(normal.get("resources")), source),
+        resources=_resources({**lent, **_mapping(normal.get("resources"))}, source),
         distribution=_distribution(normal.get("distribution"), source),
         timeout_s=_seconds(_mapping(normal.get("limits")), source),
         tags=source.texts(normal.get("tags"), ("tags",)),
@@ -211,14 +212,20 @@ def _distribution(value: Any, source: _Source) -> Distribution | None:
 # --- environments -----------------------------------------------------------------------------------------------------
 
 
+def _job_environment(value: Any, source: _Source, path: Path_) -> tuple[EnvironmentSpec, Mapping[str, str]]:
+    """A job's environment, and what the file that it stands in says of the job's ``resources``."""
+    if not isinstance(value, str):
+        return _environment(value, source, path), {}
+    if value.startswith("file:"):
+        return _environment_file(value, source, path)
+    return EnvironmentSpec(interpreter=value) if value == "current" else EnvironmentSpec(reference=value), {}
+
+
 def _environment(value: Any, source: _Source, path: Path_) -> EnvironmentSpec:
-    if isinstance(value, str):
-        if value == "current":
-            return EnvironmentSpec(interpreter=value)
-        if value.startswith("file:"):
-            return _environment_file(value, source, path)
-        return EnvironmentSpec(reference=value)
     entry = _mapping(value)
+    if str(entry.get("os_type")).lower() == "windows":
+        hint = "mlcli runs jobs on Linux and in Linux containers; name an image for Linux, and leave os_type out"
+        raise _fault(source, (*path, "os_type"), "bad-value", "an environment for Windows cannot be made", hint)
     interpreter = _text(entry.get("interpreter"))
     if interpreter not in {None, "current"}:
         interpreter = _interpreter(str(interpreter), source)
@@ -305,13 +312,13 @@ def _registry(value: Any) -> RegistryLogin | None:
     return RegistryLogin(str(entry["address"]), **{key: _text(entry.get(key)) for key in keys})
 
 
-def _environment_file(value: str, source: _Source, path: Path_) -> EnvironmentSpec:
+def _environment_file(value: str, source: _Source, path: Path_) -> tuple[EnvironmentSpec, Mapping[str, str]]:
     """An environment in a YAML file of its own, in any generation's words; its paths start at its own folder. That of a v1
     run configuration too, whose paths start at the project's folder.
     """
     from mlcli.spec.generation import environment_kind
     from mlcli.spec.load import load
-    from mlcli.spec.runconfig_environment import is_runconfig_environment, runconfig_environment
+    from mlcli.spec.runconfig_environment import of_runconfig
     from mlcli.spec.upgrade import upgraded_environment
     from mlcli.spec.validate import validate
 
@@ -322,10 +329,10 @@ def _environment_file(value: str, source: _Source, path: Path_) -> EnvironmentSp
         raise _unreadable(source, path, file, error) from error
     document = load(text, _shown(source, value.removeprefix("file:")))
     inner = _Source(document, file.parent, source.reader)
-    if is_runconfig_environment(document.tree.get("environment")):
-        project = file.parent.parent if file.parent.name in _PROJECT_SETTINGS else file.parent
-        made = runconfig_environment(document.tree["environment"]).environment
-        return _environment(made, _Source(document, project, source.reader), ("environment",))
+    found = of_runconfig(document.tree)
+    if found is not None:
+        project = _Source(document, project_folder(file.parent), source.reader)
+        return _environment(found.environment, project, ("environment",)), found.resources
     if not {"image", "build", "docker", "conda_file", "lock", "interpreter"} & set(document.tree):
         message = "this file is named as an environment, and has neither 'image' nor 'build' nor 'conda_file'"
         raise _fault(inner, (), "empty-environment", message, f"it is named in {source.document.place(path)}")
@@ -333,7 +340,12 @@ def _environment_file(value: str, source: _Source, path: Path_) -> EnvironmentSp
     faults = validate(named, environment_kind(document.tree))
     if faults:
         raise InvalidSpecError(faults)
-    return _environment(upgraded_environment(document.tree), inner, ())
+    return _environment(upgraded_environment(document.tree), inner, ()), {}
+
+
+def project_folder(folder: Path) -> Path:
+    """Where the paths of a v1 run configuration start that lies in ``folder``."""
+    return folder.parent if folder.name in _PROJECT_SETTINGS else folder
 
 
 def _shown(source: _Source, path: str) -> str:
@@ -345,7 +357,7 @@ def _unreadable(source: _Source, path: Path_, file: Path, error: Exception) -> I
     if isinstance(error, UnicodeDecodeError):
         return _fault(source, path, "unreadable-file", f"{file} is not UTF-8 text", "save it as UTF-8")
     if isinstance(error, FileNotFoundError):
-        hint = f"looked for {file}; paths start at the folder of the job file"
+        hint = f"looked for {file}; paths start at the folder of the file that names them"
         return _fault(source, path, "missing-file", f"there is no file '{file.name}'", hint)
     why = getattr(error, "strerror", None) or "no file system takes this path"
     return _fault(

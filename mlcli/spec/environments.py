@@ -25,13 +25,13 @@ _LEADING = ("image", "build", "conda_file", "lock", "interpreter")
 _APART = frozenset(
     {"$schema", "name", "version", "description", "tags", *_LEADING, "registry", "environment_variables"}
 )
-_PROJECT_FOLDERS = frozenset({".azureml", "aml_config"})
 
 
 @dataclass(frozen=True)
 class WrittenEnvironment:
     """An environment file. ``document``: its definition in today's words, every file that it names read in, paths
-    absolute; ``spec`` the same to build from. ``version`` None: the next one.
+    absolute; ``spec`` the same to build from. ``version`` None: the next one. ``left_out``: what the file says that no
+    environment holds.
     """
 
     name: str
@@ -40,6 +40,7 @@ class WrittenEnvironment:
     spec: EnvironmentSpec
     description: str | None = None
     tags: Mapping[str, str] | None = None
+    left_out: str | None = None
 
 
 def read_environment(
@@ -57,18 +58,20 @@ def read_environment(
     Raises InvalidSpecError with everything that is wrong, in file order; UsageError for a name that cannot be one;
     UnsupportedError for a file that is no environment.
     """
-    from mlcli.spec.build import build_environment
+    from mlcli.spec.build import build_environment, project_folder
     from mlcli.spec.generation import environment_kind
     from mlcli.spec.load import load
     from mlcli.spec.overrides import apply
+    from mlcli.spec.runconfig_environment import of_runconfig
     from mlcli.spec.upgrade import upgraded_environment
     from mlcli.spec.validate import validate
 
     document = load(text, file)
     if overrides:
         document = apply(document, overrides)
-    if _is_of_runconfig(document.tree):
-        document, base = _from_runconfig(document), base.parent if base.name in _PROJECT_FOLDERS else base
+    runconfig = of_runconfig(document.tree)
+    if runconfig is not None:
+        document, base = document.with_tree(dict(runconfig.environment), document.marks), project_folder(base)
     _check_is_environment(document, file)
     given = dict(flags or {})
     if "name" in given:
@@ -91,6 +94,7 @@ def read_environment(
         spec=spec,
         description=normal.get("description"),
         tags={str(key): str(value) for key, value in _mapping(normal.get("tags")).items()},
+        left_out=_left_out(runconfig.resources) if runconfig else None,
     )
 
 
@@ -153,22 +157,12 @@ def _build_context(build: Mapping[str, Any], context: Path | None) -> BuildConte
     )
 
 
-def _is_of_runconfig(tree: Mapping[str, Any]) -> bool:
-    """Whether it is a run configuration of v1, or an environment as v1 saved it."""
-    from mlcli.spec.runconfig_environment import is_runconfig_environment
-
-    return is_runconfig_environment(tree.get("environment")) or is_runconfig_environment(tree)
-
-
-def _from_runconfig(document: Document) -> Document:
-    """The environment of a run configuration, in today's words. Raises UnsupportedError."""
-    from mlcli.spec.runconfig_environment import is_runconfig_environment, runconfig_environment
-
-    tree = document.tree
-    whole = is_runconfig_environment(tree)
-    use_docker = None if whole else _mapping(tree.get("docker")).get("useDocker")
-    made = runconfig_environment(tree if whole else tree["environment"], use_docker=use_docker).environment
-    return document.with_tree(dict(made), document.marks)
+def _left_out(resources: Mapping[str, str]) -> str | None:
+    """What a run configuration says of a job, for the person to say it there."""
+    told = ", ".join(f"{key}: {value}" for key, value in resources.items())
+    return (
+        f"not kept, as it is no part of an environment: write it into the job, resources: {{{told}}}" if told else None
+    )
 
 
 def _check_is_environment(document: Document, file: str) -> None:

@@ -299,11 +299,16 @@ def _asset_kind(tree: Mapping[str, Any], noun: str) -> Kind:
 
 
 def _asset_generation(tree: Mapping[str, Any], noun: str) -> Generation:
-    known = _SINCE.get(noun, (G1, G2, G3))
-    found = {generation for key, generation in _ASSET_EVIDENCE.get(noun, {}).items() if key in tree}
-    body = _environment(tree, ()) if noun == "environment" else _body({**tree, "inputs": None}, ())
+    """The newest generation that everything in the file may come from; when there is none, the oldest that it tells of."""
+    known = frozenset(_SINCE.get(noun, (G1, G2, G3)))
+    found = [frozenset({generation}) for key, generation in _ASSET_EVIDENCE.get(noun, {}).items() if key in tree]
     if noun in {"environment", "component"}:
-        for evidence in body:
-            if G3 not in evidence.generations:
-                found.add(min(evidence.generations & set(known), key=lambda each: each.value, default=G3))
-    return min(found & set(known), key=lambda each: each.value, default=G3)
+        body = _environment(tree, ()) if noun == "environment" else _body({**tree, "inputs": None}, ())
+        found += [evidence.generations for evidence in body]
+    told = [generations & known for generations in found if generations & known]
+    agreed = known.intersection(*told)
+    return max(agreed, key=_age) if agreed else min(frozenset().union(*told), key=_age)
+
+
+def _age(generation: Generation) -> str:
+    return generation.value

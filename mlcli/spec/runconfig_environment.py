@@ -9,7 +9,22 @@ from typing import Any
 
 from mlcli.domain.errors import UnsupportedError
 
-_OWN_KEYS = frozenset({"python", "docker", "spark", "environmentVariables", "databricks", "inferencingStackVersion"})
+_OWN_KEYS = frozenset({"python", "spark", "environmentVariables", "databricks", "inferencingStackVersion"})
+_TODAYS_KEYS = frozenset({"image", "build", "conda_file"})
+_DOCKERS_OWN_KEYS = frozenset(
+    {
+        "enabled",
+        "baseImage",
+        "baseDockerfile",
+        "buildContext",
+        "baseImageRegistry",
+        "sharedVolumes",
+        "shmSize",
+        "arguments",
+        "gpuSupport",
+        "platform",
+    }
+)
 _DEFAULT_INTERPRETER = "python"
 
 
@@ -25,22 +40,35 @@ class RunconfigEnvironment:
 
 def is_runconfig_environment(section: Any) -> bool:
     """Whether it is an environment in a run configuration's words, rather than in those of a job file."""
-    if not isinstance(section, Mapping):
+    if not isinstance(section, Mapping) or _TODAYS_KEYS & set(section):
         return False
     docker = section.get("docker")
-    other = isinstance(docker, Mapping) and {"image", "build"} & set(docker)  # a job file of mid 2021
-    return bool(_OWN_KEYS & set(section)) and not other
+    return bool(_OWN_KEYS & set(section)) or (isinstance(docker, Mapping) and bool(_DOCKERS_OWN_KEYS & set(docker)))
 
 
-def runconfig_environment(section: Mapping[str, Any], *, use_docker: bool | None = None) -> RunconfigEnvironment:
+def of_runconfig(tree: Mapping[str, Any]) -> RunconfigEnvironment | None:
+    """The environment of a run configuration, or one that v1 saved by itself; None when the file is neither. Raises as
+    :func:`runconfig_environment`.
+    """
+    if is_runconfig_environment(tree.get("environment")):
+        return runconfig_environment(tree["environment"], run_docker=_map(tree, "docker"))
+    return runconfig_environment(tree) if is_runconfig_environment(tree) else None
+
+
+def runconfig_environment(
+    section: Mapping[str, Any], *, run_docker: Mapping[str, Any] | None = None
+) -> RunconfigEnvironment:
     """What the ``environment`` section of a run configuration asks for.
 
-    ``use_docker``: what the run configuration's own ``docker.useDocker`` says, which wins over ``docker.enabled``. Paths
-    stay as written: they start at the project's folder. Raises UnsupportedError for what is no such section.
+    ``run_docker``: the run configuration's own ``docker`` section, which counts when it says ``useDocker: true``. ``false``
+    says nothing: v1 writes it into every file, also into the one that it makes for Docker. Paths stay as written: they
+    start at the project's folder. Raises UnsupportedError for what is no such section.
     """
     python = _map(section, "python")
     docker = _map(section, "docker")
-    in_docker = bool(docker.get("enabled")) if use_docker is None else use_docker
+    if run_docker and run_docker.get("useDocker"):
+        docker = {**docker, "enabled": True, **{key: value for key, value in run_docker.items() if value}}
+    in_docker = bool(docker.get("enabled"))
     made: dict[str, Any] = {key: str(section[key]) for key in ("name", "version") if section.get(key) is not None}
     if in_docker:
         made |= _image(docker)

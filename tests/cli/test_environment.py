@@ -526,6 +526,50 @@ def test_from_a_run_configuration_of_v1(mlcli: Mlcli, tmp_path: Path) -> None:
     assert made["registry"] == {"address": "r.example", "username": "me"}
 
 
+def test_what_a_run_configuration_says_of_the_job_is_told(mlcli: Mlcli, tmp_path: Path) -> None:
+    (tmp_path / "docker").write_text(
+        "environment:\n  name: old\n  docker: {enabled: true, baseImage: a, shmSize: 2g, arguments: [--ipc, host]}\n"
+        "docker: {useDocker: false}\n"
+    )
+    made = mlcli("environment", "create", "-f", "docker")
+    assert ok(made)["image"] == "a"
+    assert "resources: {shm_size: 2g, docker_args: --ipc host}" in made.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("name: e\nimage: a\nos_type: Windows\n", "env.yml:3:1"),
+        ("name: e\ndocker: {imge: a}\n", "env.yml:2:10"),
+        ("name: e\nimage: a\nenvironmentVariables: {A: b}\n", "env.yml:3:1"),
+    ],
+)
+def test_a_slip_is_told_with_its_place(mlcli: Mlcli, tmp_path: Path, text: str, told: str) -> None:
+    (tmp_path / "env.yml").write_text(text)
+    refused = mlcli("environment", "create", "-f", "env.yml")
+    assert refused.code == 1
+    assert told in refused.stderr
+
+
+def test_flags_have_no_lines_to_point_at(mlcli: Mlcli, tmp_path: Path) -> None:
+    refused = mlcli("environment", "create", "-n", "e", "-i", "a", "--os-type", "windows")
+    assert refused.code == 2
+    assert "Linux" in refused.stderr
+    assert "1:1" not in refused.stderr
+
+
+def test_a_file_of_late_2021(mlcli: Mlcli, tmp_path: Path) -> None:
+    (tmp_path / "conda.yml").write_text("dependencies: [python=3.11]\n")
+    (tmp_path / "env.yml").write_text("name: e\nversion: 5\nimage: a\nconda_file: file:conda.yml\n")
+    made = ok(mlcli("environment", "create", "-f", "env.yml"))
+    assert (made["image"], made["conda_file"]) == ("a", {"dependencies": ["python=3.11"]})
+
+
+def test_an_environment_is_built_from_standard_input(mlcli: Mlcli) -> None:
+    made = ok(mlcli("environment", "build", "-f", "-", input="interpreter: current\n"))
+    assert made["was_cached"]
+
+
 def test_a_password_is_never_kept(mlcli: Mlcli, tmp_path: Path) -> None:
     login = "{address: r.example, username: me, password: hunter2}"
     (tmp_path / "env.yml").write_text(f"name: e\nimage: r.example/x\nregistry: {login}\n")

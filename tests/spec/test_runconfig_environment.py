@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from mlcli.domain.errors import UnsupportedError
 from mlcli.domain.job import EnvironmentSpec, RegistryLogin
 from mlcli.spec.jobs import read_job
-from mlcli.spec.runconfig_environment import is_runconfig_environment, runconfig_environment
+from mlcli.spec.runconfig_environment import is_runconfig_environment, of_runconfig, runconfig_environment
 from tests.spec.files import BASE, Files
 
 CONDA = {"dependencies": ["python=3.6.2", {"pip": ["azureml-defaults"]}]}
@@ -84,9 +84,31 @@ def test_a_dockerfile_of_its_own_wins_over_the_image():
     }
 
 
-def test_the_runs_own_docker_section_wins():
-    assert "image" in runconfig_environment(section(), use_docker=True).environment
-    assert runconfig_environment(section(docker={"enabled": True}), use_docker=False).resources == {}
+def test_the_runs_own_docker_section_wins_when_it_asks_for_docker():
+    asked = runconfig_environment(section(), run_docker={"useDocker": True, "shmSize": "8g", "arguments": None})
+    assert asked.environment["image"] == "host.example/base:1"
+    assert asked.resources == {"shm_size": "8g"}
+    default = runconfig_environment(section(docker={"enabled": True}), run_docker={"useDocker": False, "shmSize": "8g"})
+    assert "image" in default.environment, "v1 writes `useDocker: false` into the file that it makes for Docker"
+    assert default.resources == {"shm_size": "2g"}
+    assert "image" not in runconfig_environment(section(), run_docker={"useDocker": False}).environment
+
+
+def test_a_whole_run_configuration_and_an_environment_by_itself():
+    """A run configuration has keys at its top that an environment has too."""
+    python = {"condaDependenciesFile": ".azureml/conda.yml"}
+    whole = {
+        "script": "train.py",
+        "environment": section(python=python),
+        "docker": {"useDocker": False, "arguments": [], "shmSize": "2g"},
+        "spark": {"configuration": {}},
+        "environmentVariables": {},
+    }
+    alone = of_runconfig(section(python=python))
+    assert of_runconfig(whole) == alone
+    assert alone is not None
+    assert alone.environment == {"conda_file": ".azureml/conda.yml"}
+    assert of_runconfig({"command": "ls", "environment": {"image": "a"}}) is None
 
 
 @pytest.mark.parametrize(
@@ -110,6 +132,8 @@ def test_it_is_told_from_a_job_files_environment():
     assert not is_runconfig_environment({"docker": {"image": "python:3.11"}})
     assert not is_runconfig_environment({"image": "x", "conda_file": "y"})
     assert not is_runconfig_environment("current")
+    for slip in ({"docker": {"imge": "a"}}, {"image": "a", "environmentVariables": {}}, {"build": {}, "python": "3.8"}):
+        assert not is_runconfig_environment(slip), "a slip in a job file's environment is told as such"
 
 
 def test_what_it_answers_is_a_jobs_environment():
@@ -131,6 +155,17 @@ def test_a_job_may_name_a_run_configuration():
     assert job.environment == EnvironmentSpec(
         conda={"dependencies": ["python=3.8", {"pip": ["-r /job/.azureml/more.txt"]}]}, environment_variables={"A": "1"}
     )
+
+
+def test_what_a_run_configuration_says_of_docker_is_the_jobs_unless_the_job_says_it():
+    docker = {"enabled": True, "arguments": ["--ulimit", "nofile=99:99"], "shmSize": "1g"}
+    text = json.dumps({"script": "train.py", "environment": section(docker=docker)})
+    files = Files({"/job/x.runconfig": text})
+    job = read_job("command: ls\nenvironment: file:x.runconfig\n", "job.yml", BASE, files).job
+    assert (job.resources.shm_size, job.resources.docker_args) == ("1g", "--ulimit nofile=99:99")
+    own = "command: ls\nenvironment: file:x.runconfig\nresources: {shm_size: 3g}\n"
+    job = read_job(own, "job.yml", BASE, files).job
+    assert (job.resources.shm_size, job.resources.docker_args) == ("3g", "--ulimit nofile=99:99")
 
 
 values = st.recursive(st.none() | st.booleans() | st.text(max_size=5), lambda inner: st.dictionaries(

@@ -15,7 +15,7 @@ from jsonschema.validators import Draft7Validator
 from mlcli.domain.errors import Diagnostic, MlcliError, NotFoundError, Severity
 from mlcli.domain.job import Generation
 from mlcli.spec.checks import check
-from mlcli.spec.generation import recognise
+from mlcli.spec.generation import environment_kind, recognise
 from mlcli.spec.jobs import check_file
 from mlcli.spec.load import load
 from mlcli.spec.report import format_diagnostic, summary
@@ -91,6 +91,21 @@ def test_the_schema_line_tells_other_kinds_of_file_from_jobs() -> None:
 )
 def test_what_runs_nothing_is_known_by_its_shape_without_a_schema_line(text: str, noun: str) -> None:
     assert recognise(load(text, "f").tree).noun == noun
+
+
+@pytest.mark.parametrize(
+    ("text", "generation"),
+    [
+        ("name: e\ndocker: {image: a}\nconda_file: file:c.yml\n", Generation.G1),
+        ("name: e\nimage: a\nconda_file: file:c.yml\n", Generation.G2),
+        ("name: e\nbuild: {local_path: .}\nconda_file: file:c.yml\n", Generation.G2),
+        ("name: e\nimage: a\nconda_file: c.yml\n", Generation.G3),
+        ("name: e\nbuild: {path: .}\n", Generation.G3),
+        ("name: e\ndocker: {image: a}\nimage: b\n", Generation.G1),
+    ],
+)
+def test_an_environment_is_of_the_newest_generation_that_all_of_it_is_from(text: str, generation: Generation) -> None:
+    assert environment_kind(load(text, "f").tree).generation == generation
 
 
 def test_what_another_generation_would_write_is_called_so() -> None:
