@@ -95,18 +95,21 @@ def create(
     """
     from mlcli.cli import environment_again
     from mlcli.cli.jobfile import read, save
+    from mlcli.operations import registry_password
     from mlcli.operations.plan import plan as make_plan
     from mlcli.operations.submit import submit
 
     in_container = actions.asked_container(docker=docker, no_docker=no_docker)
     overrides = set_ if environment_of is None else environment_again.overrides(set_)
     job = read(session, file, overrides=overrides, name=name, check=not skip_validation, submitting=not dry_run)
+    job = registry_password.set_apart(job)
     if environment_of is None:
         plan = make_plan(session.services, job, in_container=in_container, keep_container=keep_container)
     else:
         job, plan = environment_again.plan(
             session, job, environment_of, in_container=in_container, keep_container=keep_container
         )
+    registry_password.forget_on_host(plan)
     if save_as is not None:
         save(job, file, plan.run, save_as)
     if dry_run:

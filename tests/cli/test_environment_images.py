@@ -12,6 +12,7 @@ import pytest
 
 from tests.conftest import Mlcli, Result
 from tests.engines.docker import DockerEngine
+from tests.engines.registry import PASSWORD, USER, ImageRegistry
 from tests.environments.packages import wheel
 
 
@@ -129,3 +130,37 @@ def test_an_image_with_a_conda_file(
     for where in ("container", "host"):
         done = mlcli("job", "create", "-f", job, "--environment-of", where, "--stream", "-o", "none", env=engine)
         assert (done.code, done.stdout) == (0, "1.0\n"), done.stderr
+
+
+def test_a_password_in_a_job_file_pulls_its_image_and_stands_in_no_file_of_the_run(
+    mlcli: Mlcli,
+    engine: dict[str, str],
+    docker_engine: DockerEngine,
+    private_registry: ImageRegistry,
+    tmp_path: Path,
+) -> None:
+    login = {"username": USER, "password": PASSWORD}
+    client, image = docker_engine.client(), f"{private_registry.address}/kept/tiny:1"
+    client.images.get(docker_engine.tiny_image).tag(image)
+    assert "error" not in client.images.push(image, auth_config=login)
+    client.images.remove(image)
+    registry = json.dumps({"address": private_registry.address, **login})
+    job = tmp_path / "job.yml"
+    job.write_text(f"command: env\nenvironment: {{image: '{image}', registry: {registry}}}\n")
+    saved = tmp_path / "saved.yml"
+    try:
+        done = mlcli(
+            *("job", "create", "-f", job, "-n", "pulled", "--stream", "--save-as", saved, "-o", "none"), env=engine
+        )
+        assert done.code == 0, done.stderr
+        assert "AZUREML_RUN_ID=pulled" in done.stdout
+        written = [*(file for file in mlcli.home.rglob("*") if file.is_file()), saved]
+        assert len(written) > 5
+        assert not [file for file in written if PASSWORD.encode() in file.read_bytes()]
+        assert PASSWORD not in done.stdout + done.stderr
+    finally:
+        client.images.remove(image)
+
+    on_host = mlcli("job", "create", "-f", job, "-n", "on-host", "--no-docker", "--stream", "-o", "none", env=engine)
+    assert on_host.code == 0, on_host.stderr
+    assert PASSWORD not in on_host.stdout
