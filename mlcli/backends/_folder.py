@@ -85,22 +85,12 @@ class FolderBackend(Backend):
         if not files:
             self._transport.get(source, target)
             return
-        for name, size in files.items():
+        for name in files:
             _check_inside(name)
-            if not self._got(posixpath.join(source, name), target / name):
-                continue
-            if progress is not None:
+        wanted = ((posixpath.join(source, name), target / name, size) for name, size in files.items())
+        for (name, size), was_there in zip(files.items(), self._transport.get_files(wanted), strict=True):
+            if was_there and progress is not None:
                 progress(name, size)
-
-    def _got(self, source: str, target: Path) -> bool:
-        """Copy a file; whether it was still there."""
-        try:
-            self._transport.get(source, target)
-        except TransportError:
-            if self._transport.read(source, 0, 0) is None:
-                return False
-            raise
-        return True
 
     def close(self) -> None:
         """Close the transport."""

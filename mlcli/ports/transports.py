@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from mlcli.domain.errors import TransportError
 from mlcli.ports.stores import SnapshotStore
 
 
@@ -57,6 +58,23 @@ class Transport(ABC):
     @abstractmethod
     def get(self, source: str, target: Path) -> None:
         """Copy a file or folder tree from there. An existing file is replaced; folders are merged."""
+
+    def get_files(self, files: Iterable[tuple[str, Path, int]]) -> Iterator[bool]:
+        """Copy files from there: of each its path there, its place here, and its size in bytes as it was a moment ago.
+
+        For each, in order, when it has been copied: True; False for one that is not there any more.
+        """
+        for source, target, _ in files:
+            yield self._got(source, target)
+
+    def _got(self, source: str, target: Path) -> bool:
+        try:
+            self.get(source, target)
+        except TransportError:
+            if self.read(source, 0, 0) is None:
+                return False
+            raise
+        return True
 
     @abstractmethod
     def read(self, path: str, offset: int = 0, limit: int | None = None) -> bytes | None:

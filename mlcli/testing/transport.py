@@ -166,6 +166,18 @@ class TransportContract:
         transport.get(f"{folder}/made/model.bin", back)
         assert back.read_bytes() == b"\0weights"
 
+    def test_many_files_are_got_one_after_the_other(self, transport: Transport, folder: str, tmp_path: Path) -> None:
+        """In order, whatever their sizes; one that has been taken away meanwhile is told of and left out."""
+        sizes = {"a/1": 10, "big": 3 << 20, "gone": 5, "a/2": 0, "b 'ö'": 700_000, "3": 700_000, "also gone": 2 << 20}
+        for name, size in sizes.items():
+            if "gone" not in name:
+                transport.write(f"{folder}/{name}", bytes(size))
+        got = transport.get_files((f"{folder}/{name}", tmp_path / "new" / name, size) for name, size in sizes.items())
+        assert list(got) == ["gone" not in name for name in sizes]
+        there = {name: size for name, size in sizes.items() if "gone" not in name}
+        assert {name: (tmp_path / "new" / name).stat().st_size for name in there} == there
+        assert len([path for path in (tmp_path / "new").rglob("*") if path.is_file()]) == len(there)
+
     def test_what_is_not_there_cannot_be_got(self, transport: Transport, folder: str, tmp_path: Path) -> None:
         with pytest.raises(TransportError) as error:
             transport.get(f"{folder}/nothing", tmp_path / "target")

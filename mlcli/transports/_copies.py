@@ -11,6 +11,7 @@ import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -167,7 +168,9 @@ def get(pipe: Pipe, source: str, target: Path) -> None:
             with errors(str(target / entry.path)):
                 _make(entry, target / entry.path)
     files = [entry for entry in entries if entry.kind == "file"]
-    _get_small(pipe, source, target, [entry for entry in files if entry.size <= _SMALL_BYTES])
+    small = [entry for entry in files if entry.size <= _SMALL_BYTES]
+    for _ in _get_small(pipe, [(_joined(source, entry), _place(target, entry), entry.size) for entry in small]):
+        pass  # one that was taken away since it was listed is left out
     for entry in files:
         if entry.size > _SMALL_BYTES:
             _get_big(pipe, _joined(source, entry), _place(target, entry), entry)
@@ -211,31 +214,53 @@ def _place(target: Path, entry: Entry) -> Path:
     return target / entry.path if entry.path else target
 
 
-def _get_small(pipe: Pipe, source: str, target: Path, entries: list[Entry]) -> None:
-    batches = list(_batches(entries))
-    requests = (Request("files", {"paths": [_joined(source, entry) for entry in batch]}) for batch in batches)
+def get_files(pipe: Pipe, files: Iterable[tuple[str, Path, int]]) -> Iterator[bool]:
+    """Copy files (path there, place here, size in bytes); for each, in order, whether it was still there."""
+    for small, group in groupby(files, key=lambda file: file[2] <= _SMALL_BYTES):
+        if small:
+            yield from _get_small(pipe, list(group))
+        else:
+            for source, place, _ in group:
+                yield _got_big(pipe, source, place)
+
+
+def _got_big(pipe: Pipe, source: str, place: Path) -> bool:
+    told = pipe.call(Request("facts", {"path": source})).header
+    if told["kind"] == "none":
+        return False
+    get(pipe, source, place)
+    return True
+
+
+def _get_small(pipe: Pipe, files: list[tuple[str, Path, int]]) -> Iterator[bool]:
+    batches = list(_batches(files))
+    requests = (Request("files", {"paths": [source for source, _, _ in batch]}) for batch in batches)
     for batch, answer in zip(batches, pipe.pipeline(requests), strict=True):
         data = memoryview(answer.payload)
-        for entry, size in zip(batch, answer.header["sizes"], strict=True):
-            if size is not None:  # it was taken away since it was listed
-                _write(_place(target, entry), data[:size], entry)
+        for (_, place, _), found in zip(batch, answer.header["found"], strict=True):
+            if found is not None:
+                size, mode, mtime_ns = found
+                _write(place, data[:size], Entry("file", "", mode, mtime_ns, size))
                 data = data[size:]
+            yield found is not None
 
 
-def _batches(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
-    batch: list[Entry] = []
-    size = 0
-    for entry in entries:
-        batch.append(entry)
-        size += entry.size
-        if size >= _SMALL_BYTES or len(batch) >= _BATCH_FILES:
+def _batches(files: Iterable[tuple[str, Path, int]]) -> Iterator[list[tuple[str, Path, int]]]:
+    batch: list[tuple[str, Path, int]] = []
+    bytes_in_it = 0
+    for file in files:
+        batch.append(file)
+        bytes_in_it += file[2]
+        if bytes_in_it >= _SMALL_BYTES or len(batch) >= _BATCH_FILES:
             yield batch
-            batch, size = [], 0
+            batch, bytes_in_it = [], 0
     if batch:
         yield batch
 
 
 def _write(place: Path, data: memoryview, entry: Entry) -> None:
+    with errors(str(place)):
+        make_folder(place.parent)
     with errors(str(place)), replacing(place) as temporary:
         temporary.write_bytes(data)
         _give(temporary, entry)

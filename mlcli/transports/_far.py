@@ -379,20 +379,21 @@ def list_below(folder: str, prefix: str, entries: list[list[Any]]) -> None:
 
 
 def files(payload: bytes, paths: list[str]) -> Answer:
-    """Whole files, one after the other: ``sizes`` of each, None for one that is not there any more."""
+    """Whole files, one after the other: ``found`` of each, [size, mode, mtime_ns], None for one that is not there any more."""
     del payload
     parts: list[bytes] = []
-    sizes: list[int | None] = []
+    found: list[list[int] | None] = []
     for path in paths:
         try:
             with open(path, "rb", buffering=0) as file:
+                facts = os.fstat(file.fileno())
                 data = file.read()
         except (FileNotFoundError, NotADirectoryError):
-            sizes.append(None)
+            found.append(None)
             continue
-        sizes.append(len(data))
+        found.append([len(data), stat.S_IMODE(facts.st_mode), facts.st_mtime_ns])
         parts.append(data)
-    return {"sizes": sizes}, b"".join(parts)
+    return {"found": found}, b"".join(parts)
 
 
 def place(payload: bytes, folder: str, entries: list[list[Any]]) -> Answer:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import posixpath
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from mlcli import agent
@@ -119,6 +119,10 @@ class SshTransport(Transport):
     def get(self, source: str, target: Path) -> None:
         """Copy here. Big files go on where an attempt that was cut off stood."""
         _copies.get(self._pipe, source, target)
+
+    def get_files(self, files: Iterable[tuple[str, Path, int]]) -> Iterator[bool]:
+        """Small ones come many in a round trip."""
+        return _copies.get_files(self._pipe, files)
 
     def read(self, path: str, offset: int = 0, limit: int | None = None) -> bytes | None:
         """Bytes of a file, some megabytes a round trip."""

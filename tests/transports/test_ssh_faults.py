@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -19,6 +21,7 @@ from mlcli.testing.transport import AWKWARD, make_code, seen
 from mlcli.transports.ssh import SshTransport
 from tests.engines.packages import program
 from tests.engines.sshd import Account
+from tests.engines.sshd import SshHost as Sshd
 from tests.transports.conftest import MakeSshd, Reach
 
 ECHO_ARGUMENTS = "import json, sys; print(json.dumps(sys.argv[1:]))"
@@ -127,6 +130,28 @@ def test_the_python_that_is_named(make_sshd: MakeSshd, reach: Reach) -> None:
         assert reach(user="mlcli-user", python=name).run(["true"]).code == 0
     with pytest.raises(TransportError, match="looked for /no/python"):
         reach(user="mlcli-user", python="/no/python").run(["true"])
+
+
+@pytest.fixture(params=["3.8", "3.9", "3.10", "3.12", "3.13", "3.14"])
+def python(request: pytest.FixtureRequest) -> str:
+    """An interpreter of that version. (Asked for before a test's HOME is another: what is on the PATH may look there.)"""
+    name = f"python{request.param}"
+    argv = [name, "-c", "import sys; print(sys.executable)"]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False) if shutil.which(name) else None
+    if done is None or done.returncode != 0:
+        pytest.skip(f"no {name} here")
+    return done.stdout.strip()
+
+
+def test_every_python_from_3_8_on(python: str, sshd: Sshd, reach: Reach, tmp_path: Path) -> None:
+    code = make_code(tmp_path / "code")
+    snapshots = ContentStore(tmp_path / "store", Settings())
+    transport = reach(python=python)
+    answers(transport, tmp_path)
+    transport.place(f"{tmp_path}/there", snapshots.put(code).digest, snapshots)
+    transport.put(tmp_path / "there", f"{tmp_path}/put")
+    transport.get(f"{tmp_path}/put", tmp_path / "got")
+    assert seen(tmp_path / "got") == seen(code)
 
 
 # disks
