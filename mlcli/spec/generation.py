@@ -15,7 +15,16 @@ from typing import Any
 from mlcli.domain.job import Generation
 from mlcli.spec.compose import Path_
 
-__all__ = ["JOB_TYPES", "Evidence", "Kind", "compute_kind", "environment_kind", "may_be_ours", "recognise"]
+__all__ = [
+    "JOB_TYPES",
+    "Evidence",
+    "Kind",
+    "asset_kind",
+    "compute_kind",
+    "environment_kind",
+    "may_be_ours",
+    "recognise",
+]
 
 G1, G2, G3 = Generation.G1, Generation.G2, Generation.G3
 _OLD = frozenset({G1, G2})
@@ -283,6 +292,11 @@ def environment_kind(tree: Mapping[str, Any]) -> Kind:
 def compute_kind(tree: Mapping[str, Any]) -> Kind:
     """The kind of a file that is named as a compute's."""
     return _asset_kind(tree, "compute")
+
+
+def asset_kind(tree: Mapping[str, Any], noun: str) -> Kind:
+    """The kind of a file that is named as a ``noun``'s: data, a model, a datastore, a component."""
+    return _asset_kind(tree, noun)
 
 
 def _asset_kind(tree: Mapping[str, Any], noun: str) -> Kind:

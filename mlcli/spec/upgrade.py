@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import MutableMapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import PurePosixPath
@@ -32,9 +33,10 @@ from mlcli.spec.editing import Body, move_after, put_after, remove, rename, repl
 from mlcli.spec.interpolate import rewrite
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
+    from mlcli.domain.errors import Diagnostic
     from mlcli.ports.files import FileReader
     from mlcli.spec.generation import Kind
     from mlcli.spec.load import Document, Path_
@@ -71,17 +73,19 @@ def upgrade(
     ``base`` (the file's folder) and ``reader`` tell files from folders where an old file does not say. Raises
     InvalidSpecError for what today's form cannot say.
     """
-    faults = []
-    state = _Upgrading(
-        kind.generation,
-        _looker(base, reader),
-        lambda path, message, hint: faults.append(document.diagnose(path, "cannot-upgrade", message, hint=hint)),
-    )
     body: dict[str, Any] = _copied(document.tree)
-    _job(body, kind.type, state)
+    with _refusing(document) as refuse:
+        _job(body, kind.type, _Upgrading(kind.generation, _looker(base, reader), refuse))
+    return body
+
+
+@contextmanager
+def _refusing(document: Document) -> Iterator[Callable[[Path_, str, str], None]]:
+    """Collect what has no way to be said today; raises InvalidSpecError with all of it."""
+    faults: list[Diagnostic] = []
+    yield lambda path, message, hint: faults.append(document.diagnose(path, "cannot-upgrade", message, hint=hint))
     if faults:
         raise InvalidSpecError(tuple(faults))
-    return body
 
 
 def upgraded_environment(tree: Mapping[str, Any]) -> dict[str, Any]:
@@ -89,6 +93,32 @@ def upgraded_environment(tree: Mapping[str, Any]) -> dict[str, Any]:
     environment: dict[str, Any] = _copied(tree)
     _environment(environment)
     return environment
+
+
+def upgraded_data(document: Document, base: Path, reader: FileReader) -> dict[str, Any]:
+    """A data asset's file in today's words: ``type`` and ``path`` are there. Raises InvalidSpecError for several paths."""
+    body: dict[str, Any] = _copied(document.tree)
+    written = body.get("path")
+    if isinstance(written, str) and (":" in written or written.startswith("/")):
+        body.pop("datastore", None)
+    with _refusing(document) as refuse:
+        found = _asset(body, (), _Upgrading(Generation.G2, _looker(base, reader), refuse))
+    kind, location = found or ("uri_folder", None)
+    kept = {key: value for key, value in body.items() if key not in {*_READ_ONLY, "local_path", "paths", "datastore"}}
+    return {**kept, "type": str(body.get("type") or kind).lower(), "path": location}
+
+
+def upgraded_component(document: Document, kind: Kind) -> dict[str, Any]:
+    """A component's file in today's words. Raises InvalidSpecError for what they cannot say."""
+    body: dict[str, Any] = _copied(document.tree)
+    with _refusing(document) as refuse:
+        _component(body, (), _Upgrading(kind.generation, _looker(None, None), refuse))
+    return body
+
+
+def in_datastore(datastore: str, location: str) -> str:
+    """The address of a path in a datastore that the file names beside it."""
+    return f"azureml://datastores/{datastore.removeprefix('azureml:')}/paths/{location.lstrip('/')}"
 
 
 def upgrade_text(text: str, file: str, base: Path, reader: FileReader) -> str:
@@ -354,7 +384,7 @@ def _asset(data: Any, path: Path_, state: _Upgrading) -> tuple[str, str] | None:
         return None
     datastore = data.get("datastore")
     if isinstance(datastore, str) and "local_path" not in data:
-        location = _in_datastore(datastore, location)
+        location = in_datastore(datastore, location)
     return _type_of(location, state), location
 
 
@@ -365,10 +395,6 @@ def _single_path(paths: Any, path: Path_, state: _Upgrading) -> tuple[str, str] 
                 return f"uri_{key}", paths[0][key]
     state.refuse((*path, "paths"), "one input is one file or one folder today", "give each path an input of its own")
     return None
-
-
-def _in_datastore(datastore: str, location: str) -> str:
-    return f"azureml://datastores/{datastore.removeprefix('azureml:')}/paths/{location.lstrip('/')}"
 
 
 def _type_of(path: str, state: _Upgrading) -> str:
@@ -413,7 +439,7 @@ def _default_output(body: Body) -> None:
         return
     entry = {"type": "uri_folder"}
     if "datastore_id" in output:
-        entry["path"] = _in_datastore(str(output["datastore_id"]), str(output.get("path", "")))
+        entry["path"] = in_datastore(str(output["datastore_id"]), str(output.get("path", "")))
     outputs = body.get("outputs")
     if isinstance(outputs, MutableMapping):
         outputs.setdefault("default", entry)
