@@ -135,8 +135,8 @@ def _sdk(url: str) -> Any:
         return docker
     except ImportError as missing:
         raise UnsupportedError(
-            "running in containers needs the package 'docker', which is not installed",
-            hint="pip install 'mlcli[docker]'",
+            "running in containers needs the package 'docker', which is damaged or not installed",
+            hint="pip install docker",
         ) from missing
 
 

@@ -24,7 +24,7 @@ class Entry:
 ROOMS: dict[str, dict[str, Entry]] = {
     "backends": {
         "local": Entry("mlcli.backends.batch:BatchBackend"),
-        "docker": Entry("mlcli.backends.docker:DockerBackend", extra="docker"),
+        "docker": Entry("mlcli.backends.docker:DockerBackend"),
     },
     "transports": {
         "local": Entry("mlcli.transports.local:LocalTransport"),
@@ -37,8 +37,8 @@ ROOMS: dict[str, dict[str, Entry]] = {
         "current": Entry("mlcli.environments.current:CurrentBuilder"),
         "venv": Entry("mlcli.environments.venv:VenvBuilder"),
         "conda": Entry("mlcli.environments.conda:CondaBuilder", extra="conda"),
-        "image": Entry("mlcli.environments.image:ImageBuilder", extra="docker"),
-        "dockerfile": Entry("mlcli.environments.dockerfile:DockerfileBuilder", extra="docker"),
+        "image": Entry("mlcli.environments.image:ImageBuilder"),
+        "dockerfile": Entry("mlcli.environments.dockerfile:DockerfileBuilder"),
     },
 }
 
