@@ -13,7 +13,7 @@ from typing import Any
 from mlcli.domain.compute import SshHost
 from mlcli.domain.errors import TransportError
 from mlcli.transports._files import error_of
-from mlcli.transports._login import HungUpError, Secrets, connect
+from mlcli.transports._login import Connection, HungUpError, Secrets, connect
 from mlcli.transports._session import Answer, DroppedError, Request, Session, exchange
 
 _ATTEMPTS_TO_GREET = 6
@@ -46,6 +46,13 @@ class Pipe:
             if self._session is None:
                 self._session = self._connected()
             return self._session
+
+    def connection(self) -> Connection:
+        """The live connection, also while a request is under way. Raises TransportError."""
+        session = self._session
+        if session is None or not session.is_alive():
+            session = self.session()
+        return session.connection
 
     @property
     def frames(self) -> int:

@@ -160,7 +160,7 @@ class Session:
                 sent = self._channel.send(bytes(view[:_SENT_AT_ONCE]))
             except TimeoutError:
                 self._take_what_is_there()
-                self._fail_when_silent()
+                self._fail_when_silent(SILENCE_S)
                 continue
             except (OSError, EOFError) as gone:
                 raise DroppedError(str(gone) or "it was closed") from None
@@ -208,7 +208,7 @@ class Session:
         while self._channel.recv_ready():
             self._hear(SILENCE_S)
 
-    def _fail_when_silent(self, patience_s: float = SILENCE_S) -> None:
+    def _fail_when_silent(self, patience_s: float) -> None:
         if self.idle_s() > patience_s:
             raise DroppedError(f"nothing was heard for {self.idle_s():.0f} seconds")
 

@@ -68,7 +68,7 @@ class SshTransport(Transport):
 
     def host_key(self) -> str:
         """The key that the host showed, as known_hosts has it: ``ssh-ed25519 AAAA...``."""
-        return self._pipe.session().connection.host_key
+        return self._pipe.connection().host_key
 
     def home(self) -> str:
         """The home folder there."""
@@ -155,7 +155,7 @@ class SshTransport(Transport):
         """A port here that reaches ``port`` there. It is the same one when asked again."""
         if port not in self._forwards:
             with errors("a port of this machine"):
-                self._forwards[port] = Forward(str(self.host), port, lambda: self._pipe.session().connection.transport)
+                self._forwards[port] = Forward(str(self.host), port, lambda: self._pipe.connection().transport)
         return self._forwards[port].port
 
     def close(self) -> None:

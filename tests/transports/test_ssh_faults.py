@@ -310,6 +310,21 @@ def test_a_forwarded_port_is_asked_for_once_and_nobody_listening_is_no_error(ssh
         socket.create_connection(("127.0.0.1", port))
 
 
+def test_a_forwarded_port_works_while_a_command_runs(ssh: SshTransport) -> None:
+    ssh.run(["true"])
+    slow = threading.Thread(target=lambda: ssh.run(["sleep", "3"]))
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=echo_once, args=(server,), daemon=True).start()
+        port = ssh.forward(server.getsockname()[1])
+        slow.start()
+        time.sleep(0.3)
+        with socket.create_connection(("127.0.0.1", port)) as near:
+            near.sendall(b"through")
+            assert near.recv(100) == b"through"
+        assert slow.is_alive()
+        slow.join()
+
+
 def test_a_host_that_forbids_forwarding_says_so_at_once(make_sshd: MakeSshd, reach: Reach) -> None:
     make_sshd(options=["AllowTcpForwarding no"])
     with pytest.raises(TransportError) as error:

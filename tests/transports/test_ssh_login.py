@@ -154,6 +154,22 @@ def test_a_password(make_sshd: MakeSshd, reach: Reach) -> None:
     assert "mlcli-word" in prompt
 
 
+def test_questions_instead_of_a_password(make_sshd: MakeSshd, reach: Reach) -> None:
+    """Hosts that log in through PAM ask; the password answers the hidden question."""
+    make_sshd(
+        options=[
+            "PubkeyAuthentication no",
+            "UsePAM yes",
+            "KbdInteractiveAuthentication yes",
+            "PasswordAuthentication no",
+        ],
+        accounts=[Account("mlcli-word", password=PASSWORD)],
+    )
+    told = Told(PASSWORD)
+    assert reach(user="mlcli-word", secrets=told).run(["echo", "in"]).stdout == b"in\n"
+    assert [kind for kind, _ in told.asked] == ["password"]
+
+
 def test_a_wrong_password_is_not_repeated_in_the_error(make_sshd: MakeSshd, reach: Reach) -> None:
     with_password(make_sshd)
     error = refused(reach, user="mlcli-word", secrets=Told("wrong horse"))
