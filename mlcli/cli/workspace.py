@@ -148,7 +148,7 @@ def list_(session: Session) -> None:
 
 
 def _record(where: Any, name: str, current: str) -> dict[str, Any]:
-    from mlcli.operations.records import iso_time
+    from mlcli.operations.times import iso_time
     from mlcli.stores import workspaces
 
     facts = workspaces.facts(where, name)

@@ -44,7 +44,8 @@ class InputPlan:
     """Where an input comes from and where the job finds it.
 
     ``kind``: ``literal``, ``local`` or ``http``. ``action``: ``value``, ``link``, ``path``, ``copy`` or ``fetch``.
-    ``value``: what ``${{inputs.x}}`` becomes, an absolute path on the target or the literal as text.
+    ``value``: what ``${{inputs.x}}`` becomes, an absolute path on the target or the literal as text. ``asset``: the
+    registered version that it is, ``noun:name:version``.
     """
 
     name: str
@@ -54,11 +55,14 @@ class InputPlan:
     value: str
     mode: str | None = None
     type: str | None = None
+    asset: str | None = None
 
 
 @dataclass(frozen=True)
 class OutputPlan:
-    """Where the job writes a named output: ``value`` is an absolute path on the target."""
+    """Where the job writes a named output: ``value`` is an absolute path on the target. ``asset_name``: what it is to be
+    registered as, once the job has completed.
+    """
 
     name: str
     value: str

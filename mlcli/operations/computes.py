@@ -17,7 +17,7 @@ from mlcli.operations import observe, queueing
 from mlcli.operations.cancel import cancel
 from mlcli.operations.carry import load_allocation
 from mlcli.operations.machine import enforced, this_machine
-from mlcli.operations.records import iso_time
+from mlcli.operations.times import iso_time
 from mlcli.ports.services import Services
 from mlcli.spec.computes import BUILT_IN, WrittenCompute
 

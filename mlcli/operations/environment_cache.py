@@ -16,7 +16,7 @@ from mlcli.operations import layout, observe
 from mlcli.operations.carry import environment_record
 from mlcli.operations.containers import choose
 from mlcli.operations.environment_pins import pinned_environment
-from mlcli.operations.records import iso_time
+from mlcli.operations.times import iso_time
 from mlcli.ports.environments import BuiltEnvironment, EnvironmentBuilder
 from mlcli.ports.services import Services
 
@@ -114,8 +114,13 @@ def _again_in_container(services: Services, asked: EnvironmentSpec, record: Mapp
     exact = _remade(record, asked)
     if exact is not None:
         return Again(_named(exact, asked), container=True)
-    notice = f"the image {record['image'][:19]} is gone, and no registry has it: it is made again from its definition"
-    return Again(asked, container=True, notice=notice)
+    gone = f"the image {record['image'][:19]} is gone, and no registry has it"
+    if standing(services, asked, in_container=True).plan.fingerprint != record["fingerprint"]:
+        raise UnsupportedError(
+            f"{gone}; and what it was made from (its Dockerfile, its context or its base image) is another now",
+            hint="put that back as it was, or submit without --environment-of",
+        )
+    return Again(asked, container=True, notice=f"{gone}: it is made again from its definition")
 
 
 def _remade(record: Mapping[str, Any], asked: EnvironmentSpec) -> EnvironmentSpec | None:
@@ -279,5 +284,5 @@ def log_of(services: Services, fingerprint: str) -> Path:
             return log
     raise NotFoundError(
         f"there is no build log of the environment {fingerprint[:12]} on this machine",
-        hint="it was never built here; build it: mlcli environment build",
+        hint="it was never built here, or was pruned; build it: mlcli environment build",
     )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlcli.domain.errors import MlcliError, NameTakenError, NotFoundError, UsageError
 from mlcli.domain.job import BuildContext, EnvironmentSpec
-from mlcli.operations.records import iso_time
+from mlcli.operations.times import iso_time
 from mlcli.ports.services import Services
 from mlcli.ports.stores import Asset, AssetChanges
 

@@ -108,11 +108,26 @@ def _observe(services: Services, live: Iterable[Run], orphans: frozenset[str]) -
                 continue  # not submitted yet, as far as anybody knows
             event = reconcile(run.state, since, seen[run.name], now)
             if event is not None:
-                changed.append(record(run, event))
+                changed.append(record(run, _with_assets(services, run, event)))
             cancel_was_lost = event is None and run.state is State.CANCEL_REQUESTED and now - since > _CANCEL_AGAIN_S
             if sight is Sight.GONE or (cancel_was_lost and sight is not Sight.NO_ANSWER):
                 _end(backend, handles[run.name])
     return changed
+
+
+def _with_assets(services: Services, run: Run, event: Event) -> Event:
+    """Register what a completed run was to register, before its end is written down: whoever dies in between leaves it to
+    the next look.
+    """
+    if event.state is not State.COMPLETED:
+        return event
+    plan = (services.runs.document(run.name, layout.PLAN_DOCUMENT) or {}).get("plan") or {}
+    if not any(output.get("asset_name") for output in plan.get("outputs", ())):
+        return event
+    from mlcli.operations.registration import register_outputs
+
+    problems = register_outputs(services, run.name)
+    return replace(event, message="; ".join(filter(None, (event.message, problems))))
 
 
 class _Recorder:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeGuard
 from urllib.parse import unquote, urlsplit
 
 from mlcli import docker_engine
@@ -21,6 +22,7 @@ from mlcli.ports.services import Services
 from mlcli.spec.interpolate import interpolate, literal_text
 
 DEFAULT_COMPUTE = "local"
+_REFERENCES = ("azureml:", "runs:/", "models:/")
 
 
 def plan(
@@ -36,6 +38,8 @@ def plan(
     run = job.name or names.generate()
     compute = job.compute or DEFAULT_COMPUTE
     job = _with_environment(services, job, refusals, notices)
+    job, assets = _with_data(services, job, refusals, notices)
+    job = _with_places(services, run, job, refusals)
     choice = choose(services.settings, job.environment, asked=in_container)
     if choice.notice:
         notices.append(choice.notice)
@@ -47,7 +51,9 @@ def plan(
         notices += services.backend(backend).check(job)
     except UnsupportedError as refused:
         refusals.append(_refusal(refused))
-    inputs = tuple(_input(name, given, folder, refusals) for name, given in job.inputs.items())
+    inputs = tuple(
+        replace(_input(name, given, folder, refusals), asset=assets.get(name)) for name, given in job.inputs.items()
+    )
     outputs = tuple(_output(name, wanted, folder, notices) for name, wanted in job.outputs.items())
     planned = Plan(
         run=run,
@@ -121,6 +127,56 @@ def _with_environment(services: Services, job: CommandJob, refusals: list[str], 
     return replace(job, environment=environment)
 
 
+def _with_data(
+    services: Services, job: CommandJob, refusals: list[str], notices: list[str]
+) -> tuple[CommandJob, Mapping[str, str]]:
+    """The job with the paths and addresses that the names of its inputs stand for; and by input, what is registered so."""
+    named = {name: given for name, given in job.inputs.items() if _is_named(given)}
+    if not named:
+        return job, {}
+    from mlcli.operations.locations import locate
+
+    inputs, assets = dict(job.inputs), {}
+    for name, given in named.items():
+        try:
+            found = locate(services, given.path, given.type)
+        except MlcliError as refused:
+            refusals.append(f"input {name!r}: {_refusal(refused)}")
+            continue
+        inputs[name] = replace(given, path=found.path, type=found.type or given.type)
+        notices += [found.notice] if found.notice else []
+        assets.update({name: found.asset} if found.asset else {})
+    return replace(job, inputs=inputs), assets
+
+
+def _is_named(given: LiteralInput | DataInput) -> TypeGuard[DataInput]:
+    return isinstance(given, DataInput) and given.path.lower().startswith(_REFERENCES)
+
+
+def _with_places(services: Services, run: str, job: CommandJob, refusals: list[str]) -> CommandJob:
+    """The job with the folders that the outputs stand for which do not stay with the run."""
+    elsewhere = {
+        name: wanted
+        for name, wanted in job.outputs.items()
+        if wanted.name or (wanted.path and wanted.path.lower().startswith(_REFERENCES))
+    }
+    if not elsewhere:
+        return job
+    from mlcli.operations.locations import output_place
+    from mlcli.operations.registration import check_free
+
+    outputs = dict(job.outputs)
+    for name, wanted in elsewhere.items():
+        try:
+            place = output_place(services, run, name, wanted)
+            check_free(services, wanted)
+        except MlcliError as refused:
+            refusals.append(f"output {name!r}: {_refusal(refused)}")
+            continue
+        outputs[name] = replace(wanted, path=str(place) if place else wanted.path)
+    return replace(job, outputs=outputs)
+
+
 def _environment(services: Services, job: CommandJob, refusals: list[str], *, container: bool) -> EnvironmentPlan:
     if job.environment.reference is not None:  # refused already
         return EnvironmentPlan("none", job.environment, None, cached=False, description=job.environment.reference)
@@ -162,10 +218,11 @@ def _input(name: str, given: LiteralInput | DataInput, folder: Path, refusals: l
             target = place / Path(given.path).name
             return InputPlan(name, "local", "copy", given.path, str(target), given.mode, given.type)
         return InputPlan(name, "local", "path", given.path, given.path, given.mode, given.type)
-    refusals.append(
-        f"input {name!r}: {_without_secret(given.path)} cannot be reached from this machine: "
-        f"give a local path or an http(s) address (--set inputs.{name}.path=...)"
-    )
+    if not _is_named(given):  # else refused already
+        refusals.append(
+            f"input {name!r}: {_without_secret(given.path)} cannot be reached from this machine: "
+            f"give a local path or an http(s) address (--set inputs.{name}.path=...)"
+        )
     return InputPlan(name, "remote", "none", given.path, str(place), given.mode, given.type)
 
 

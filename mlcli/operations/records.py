@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from datetime import datetime, timezone
 from typing import Any
 
 from mlcli.domain.plan import Plan
@@ -12,6 +11,7 @@ from mlcli.domain.redaction import masked, masked_record
 from mlcli.domain.run import Run
 from mlcli.domain.state import State
 from mlcli.operations import layout
+from mlcli.operations.times import iso_time
 from mlcli.ports.services import Services
 
 
@@ -71,6 +71,7 @@ def record(services: Services, run: Run) -> dict[str, Any]:
             **_environment(plan, environment),
             "inputs": {entry["name"]: masked(entry["value"]) for entry in plan.get("inputs", [])},
             "outputs": {entry["name"]: entry["value"] for entry in plan.get("outputs", [])},
+            "registered": services.runs.document(run.name, layout.REGISTERED_DOCUMENT) or {},
             "snapshot": planned.get("snapshot"),
             "node": _node(run, services.runs.document(run.name, layout.ALLOCATION_DOCUMENT)),
         },
@@ -112,13 +113,6 @@ def plan_record(plan: Plan) -> dict[str, Any]:
     """A plan as ``--dry-run`` prints it: nothing left out, secrets masked."""
     shown: dict[str, Any] = masked_record(asdict(plan))
     return shown
-
-
-def iso_time(seconds: float | None) -> str | None:
-    """An ISO 8601 time in UTC, None for None."""
-    if seconds is None:
-        return None
-    return datetime.fromtimestamp(seconds, tz=timezone.utc).isoformat()
 
 
 def _duration(run: Run) -> float | None:

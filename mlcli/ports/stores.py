@@ -252,10 +252,12 @@ class AssetStore(ABC):
         tags: Mapping[str, str] | None = None,
         files: Path | None = None,
         ignore: Callable[[str, list[str]], set[str]] | None = None,
+        unless: Callable[[Asset], bool] | None = None,
     ) -> Asset:
         """Register a version; without ``version`` the next whole number of that name. Of two at once with the same
-        version one wins. ``files``: a folder of which a copy is kept; ``ignore`` as :func:`shutil.copytree` takes it.
-        Raises NameTakenError.
+        version one wins. ``files``: a folder of which a copy is kept, or one file, kept in a folder of its own; ``ignore``
+        as :func:`shutil.copytree` takes it. ``unless``: a version of the name for which it holds is answered, and nothing
+        is made; nobody else writes meanwhile. Raises NameTakenError.
         """
 
     @abstractmethod

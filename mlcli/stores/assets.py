@@ -47,12 +47,16 @@ class FolderAssets(AssetStore):
         tags: Mapping[str, str] | None = None,
         files: Path | None = None,
         ignore: Callable[[str, list[str]], set[str]] | None = None,
+        unless: Callable[[Asset], bool] | None = None,
     ) -> Asset:
         """Register a version; the copy of ``files`` is made before anybody has to wait."""
         copy = self._copied(files, kind, ignore) if files is not None else None
         try:
             with self._writing(kind):
                 existing = self._existing(kind, name)
+                there = next(filter(unless, existing), None) if unless else None
+                if there is not None:
+                    return there
                 chosen = version or _next_version(existing)
                 _check_free(kind, name, chosen, existing)
                 self._tidy(kind, name, existing)
@@ -169,7 +173,7 @@ class FolderAssets(AssetStore):
         return None
 
     def _copied(self, source: Path, kind: str, ignore: Callable[[str, list[str]], set[str]] | None) -> Path:
-        """A copy of a folder that nobody sees yet. Raises StoreError, and leaves nothing then."""
+        """A copy that nobody sees yet; one file comes into a folder. Raises StoreError, and leaves nothing then."""
         import shutil
 
         working = self._root / kind / ".new"
@@ -177,7 +181,11 @@ class FolderAssets(AssetStore):
         try:
             working.mkdir(parents=True, exist_ok=True, mode=0o700)
             sweep(working, _ABANDONED_S)
-            shutil.copytree(source, copy, symlinks=True, ignore=ignore)
+            if source.is_file():
+                copy.mkdir(mode=0o700)
+                shutil.copy2(source, copy / source.name)
+            else:
+                shutil.copytree(source, copy, symlinks=True, ignore=ignore)
         except (OSError, shutil.Error) as error:
             with suppress(OSError):
                 remove_tree(copy)

@@ -128,6 +128,20 @@ class AssetStoreSuite:
         assert (folder / "link").is_symlink()
         assert not (folder / "secret").exists()
 
+    def test_a_file_is_kept_in_a_folder_of_its_own(self, store: AssetStore, tmp_path: Path) -> None:
+        (tmp_path / "iris.csv").write_text("1,2\n")
+        made = store.create(KIND, "e", {}, files=tmp_path / "iris.csv")
+        assert made.folder is not None
+        assert [(entry.name, entry.read_text()) for entry in made.folder.iterdir()] == [("iris.csv", "1,2\n")]
+
+    def test_what_is_there_already_is_made_once_however_many_ask(self, store: AssetStore) -> None:
+        def register(number: int) -> str:
+            job = number % 2
+            return store.create(KIND, "e", {"job": job}, unless=lambda one: one.document["job"] == job).version
+
+        with ThreadPoolExecutor(8) as pool:
+            assert set(pool.map(register, range(16))) == {"1", "2"}
+
     def test_deleted_is_gone_with_its_files(self, store: AssetStore, tmp_path: Path) -> None:
         context = tmp_path / "context"
         context.mkdir()
