@@ -103,7 +103,7 @@ def list_(
 ) -> None:
     """List environments: registered ones, the versions of one, or what is built here."""
     from mlcli.cli import environment_views as views
-    from mlcli.operations import environment_cache, environments
+    from mlcli.operations import assets, environment_cache, environments
 
     if cached:
         built, notices = environment_cache.cached(session.services)
@@ -111,8 +111,13 @@ def list_(
         rows = [environment_cache.cached_record(one) for one in built[:max_results]]
         session.console.emit(rows, view=views.built_environments, columns=views.cached_row)
         return
-    found = environments.listing(
-        session.services, name, include_archived=include_archived or archived_only, archived_only=archived_only
+    found = assets.listing(
+        session.services,
+        environments.KIND,
+        name,
+        include_archived=include_archived or archived_only,
+        archived_only=archived_only,
+        version_record=environments.record,
     )
     session.console.emit(found[:max_results], view=views.environments, columns=views.row if name else views.name_row)
 
@@ -261,11 +266,12 @@ def update(
     from mlcli.cli.edits import Changeable, edited
     from mlcli.operations import environments
     from mlcli.ports.stores import AssetChanges
+    from mlcli.spec.references import checked_label
 
     if not (set_ or add or remove or add_label or remove_label):
         raise UsageError("nothing to change", hint="--set tags.stage=final, --set description='...', --add-label prod")
     changeable = Changeable("environment", ("description",), ("tags",))
-    labels = tuple(environments.checked_label(text) for text in add_label)
+    labels = tuple(checked_label(text) for text in add_label)
 
     def change(current: Asset) -> AssetChanges:
         texts, maps = edited(changeable, current, [*set_, *add], remove)
@@ -284,17 +290,17 @@ def archive(session: Session, *, name: about.Name, version: about.Version = None
 
     It can still be used by its version.
     """
-    from mlcli.operations import environments
+    from mlcli.operations import assets, environments
 
-    environments.archive(session.services, about.reference(name, version, label), archived=True)
+    assets.archive(session.services, environments.KIND, about.reference(name, version, label), archived=True)
 
 
 @NOUN.command("restore", "mlcli environment restore -n train")
 def restore(session: Session, *, name: about.Name, version: about.Version = None, label: about.Label = None) -> None:
     """Show an archived environment again: one version, or all of them."""
-    from mlcli.operations import environments
+    from mlcli.operations import assets, environments
 
-    environments.archive(session.services, about.reference(name, version, label), archived=False)
+    assets.archive(session.services, environments.KIND, about.reference(name, version, label), archived=False)
 
 
 @NOUN.command("delete", "mlcli environment delete train:3", "mlcli environment delete -n train --yes")

@@ -13,8 +13,8 @@ from mlcli.domain.errors import NotFoundError, UsageError
 if TYPE_CHECKING:
     from mlcli.domain.job import EnvironmentSpec
     from mlcli.operations.environment_cache import Standing
-    from mlcli.operations.environments import Reference
     from mlcli.ports.stores import Asset
+    from mlcli.spec.references import AssetReference
 
 
 def existing_file(text: str) -> str:
@@ -60,7 +60,7 @@ NoDocker = Annotated[bool, flag("--no-docker", help="On the host, though an imag
 FILE = flag("--file", "-f", metavar="FILE", help="The environment's YAML, of any generation; - reads standard input.")
 
 
-def reference(name: str, version: str | None, label: str | None) -> Reference:
+def reference(name: str, version: str | None, label: str | None) -> AssetReference:
     """What was typed as the name, with the flags. Raises UsageError where they say two things."""
     from dataclasses import replace
 
@@ -74,7 +74,7 @@ def reference(name: str, version: str | None, label: str | None) -> Reference:
     return replace(reference, version=version, label=label)
 
 
-def found(session: Session, reference: Reference) -> tuple[Asset | None, EnvironmentSpec]:
+def found(session: Session, reference: AssetReference) -> tuple[Asset | None, EnvironmentSpec]:
     """The registered environment, None where the name is a curated one; and what to build from, its notices told."""
     from mlcli.operations import environments
 
@@ -87,7 +87,7 @@ def found(session: Session, reference: Reference) -> tuple[Asset | None, Environ
     return asset, environments.spec_of(asset)
 
 
-def record(session: Session, reference: Reference, asset: Asset | None, spec: EnvironmentSpec) -> dict[str, Any]:
+def record(session: Session, reference: AssetReference, asset: Asset | None, spec: EnvironmentSpec) -> dict[str, Any]:
     """The environment as ``show`` prints it; ``asset`` None: a curated name."""
     from mlcli.operations import environments
     from mlcli.spec.environments import environment_document

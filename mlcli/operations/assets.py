@@ -138,7 +138,7 @@ def _name_record(existing: Sequence[Asset]) -> Record:
         "name": latest.name,
         "latest_version": latest.version,
         "versions": len(existing),
-        "type": latest.document.get("type"),
+        **({"type": latest.document["type"]} if "type" in latest.document else {}),
         "description": latest.description,
         "tags": dict(latest.tags),
         "archived": all(one.archived for one in existing),

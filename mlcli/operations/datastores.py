@@ -63,6 +63,15 @@ def delete(services: Services, name: str) -> None:
     services.assets.delete(DATASTORE, name)
 
 
+def definition(services: Services, name: str) -> dict[str, Any]:
+    """What it is now, as its file would say it. Raises NotFoundError."""
+    asset = _registered(services, name)
+    if asset is None:
+        return {"type": _LOCAL, "path": str(folder(services, name))}
+    apart = {"description": asset.description, "tags": dict(asset.tags) or None}
+    return {**asset.document, **{key: value for key, value in apart.items() if value}}
+
+
 def folder(services: Services, name: str) -> Path:
     """The folder that a datastore is. Raises NotFoundError, UnsupportedError for one that is none."""
     asset = _registered(services, name)

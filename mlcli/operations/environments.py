@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlcli.domain.errors import MlcliError, NameTakenError, NotFoundError, UsageError
 from mlcli.domain.job import BuildContext, EnvironmentSpec
+from mlcli.operations import assets
 from mlcli.operations.times import iso_time
 from mlcli.ports.services import Services
-from mlcli.ports.stores import Asset, AssetChanges
+from mlcli.ports.stores import Asset
+from mlcli.spec import references
+from mlcli.spec.references import AssetReference
 
 if TYPE_CHECKING:
     from mlcli.spec.environments import WrittenEnvironment
@@ -20,41 +22,22 @@ if TYPE_CHECKING:
 KIND = "environment"
 Ignore = Callable[[str, list[str]], set[str]]
 _AZURE_REGISTRY = "azureml"
-_PATH = re.compile(
-    r"environments/(?P<name>[^/]+)(?:/versions/(?P<version>[^/]+)|/labels/(?P<label>[^/]+))?/?", re.IGNORECASE
-)
-_REGISTRY = re.compile(r"registries/(?P<registry>[^/]+)/", re.IGNORECASE)
-_SHORT = re.compile(r"(?P<name>[^:@/\s]+)(?::(?P<version>[^:@/\s]+)|@(?P<label>[^:@/\s]+))?")
 
 
-@dataclass(frozen=True)
-class Reference:
-    """A registered environment by name. At most one of ``version`` and ``label``; neither means the latest."""
-
-    name: str
-    version: str | None = None
-    label: str | None = None
-    registry: str | None = None
-
-    def __str__(self) -> str:
-        return self.name + (f":{self.version}" if self.version else f"@{self.label}" if self.label else "")
-
-
-def parse_reference(text: str) -> Reference:
+def parse_reference(text: str) -> AssetReference:
     """``name``, ``name:version``, ``name@label``, each with or without ``azureml:``; a registry's or a workspace's address.
 
     Pure. Raises UsageError for what is none of these.
     """
-    rest = re.sub(r"^(azureml:)+(//)?", "", text.strip(), flags=re.IGNORECASE)
-    address = _PATH.search(rest)
-    if address is not None and address.end() == len(rest):
-        registry = _REGISTRY.search(rest)
-        return Reference(**address.groupdict(), registry=registry["registry"] if registry else None)
-    short = _SHORT.fullmatch(rest)
-    if short is None:
-        hint = "write azureml:NAME:VERSION, azureml:NAME@latest or azureml://registries/REGISTRY/environments/NAME"
-        raise UsageError(f"{text!r} does not name an environment", hint=hint)
-    return Reference(**short.groupdict())
+    hint = "write azureml:NAME:VERSION, azureml:NAME@latest or azureml://registries/REGISTRY/environments/NAME"
+    refusal = UsageError(f"{text!r} does not name an environment", hint=hint)
+    try:
+        found = references.parse_reference(text)
+    except UsageError:
+        raise refusal from None
+    if not isinstance(found, AssetReference) or found.noun not in {None, KIND}:
+        raise refusal
+    return replace(found, noun=None)
 
 
 def resolve(services: Services, spec: EnvironmentSpec) -> tuple[EnvironmentSpec, tuple[str, ...]]:
@@ -70,7 +53,7 @@ def resolve(services: Services, spec: EnvironmentSpec) -> tuple[EnvironmentSpec,
     return replace(found, environment_variables=variables), notices
 
 
-def look_up(services: Services, reference: Reference) -> tuple[EnvironmentSpec, tuple[str, ...]]:
+def look_up(services: Services, reference: AssetReference) -> tuple[EnvironmentSpec, tuple[str, ...]]:
     """The environment of that name, and notices; errors as :func:`resolve`."""
     try:
         asset = services.assets.find(KIND, reference.name, version=reference.version, label=reference.label)
@@ -81,7 +64,7 @@ def look_up(services: Services, reference: Reference) -> tuple[EnvironmentSpec, 
     return spec_of(asset), ()
 
 
-def _not_registered(reference: Reference, missing: NotFoundError) -> tuple[EnvironmentSpec, tuple[str, ...]]:
+def _not_registered(reference: AssetReference, missing: NotFoundError) -> tuple[EnvironmentSpec, tuple[str, ...]]:
     from mlcli.spec import curated
 
     foreign = reference.registry is not None and reference.registry.lower() != _AZURE_REGISTRY
@@ -97,7 +80,7 @@ def _not_registered(reference: Reference, missing: NotFoundError) -> tuple[Envir
     return EnvironmentSpec(conda=family.conda, name=reference.name, version=reference.version), (notice,)
 
 
-def _with_way_out(missing: NotFoundError, reference: Reference) -> NotFoundError:
+def _with_way_out(missing: NotFoundError, reference: AssetReference) -> NotFoundError:
     create = f"mlcli environment create --name {reference.name} --conda-file FILE (or --image IMAGE)"
     near = f"{missing.hint} " if missing.hint and missing.hint.startswith("did you mean") else ""
     return NotFoundError(missing.message, hint=f"{near}register it: {create}")
@@ -199,56 +182,9 @@ def _content(folder: Path, ignore: Ignore | None) -> dict[str, tuple[int, bytes]
     return found
 
 
-def registered(services: Services, reference: Reference) -> Asset:
+def registered(services: Services, reference: AssetReference) -> Asset:
     """The registered environment of that name. Raises NotFoundError."""
-    return services.assets.find(KIND, reference.name, version=reference.version, label=reference.label)
-
-
-def versions(services: Services, reference: Reference) -> Sequence[Asset]:
-    """What a reference is about where all versions may be meant: the one that it names, else every one."""
-    if reference.version or reference.label:
-        return [registered(services, reference)]
-    return services.assets.versions(KIND, reference.name)
-
-
-def archive(services: Services, reference: Reference, *, archived: bool) -> None:
-    """Hide or show a version, or every one."""
-    for one in versions(services, reference):
-        services.assets.edit(KIND, one.name, one.version, lambda _: AssetChanges(archived=archived))
-
-
-def checked_label(label: str) -> str:
-    """The same, when ``name@label`` can name it. Raises UsageError."""
-    if label == "latest" or _SHORT.fullmatch(f"name@{label}") is None:
-        hint = "the newest version is @latest by itself" if label == "latest" else "a label is one word"
-        raise UsageError(f"{label!r} cannot be put on a version", hint=hint)
-    return label
-
-
-def listing(
-    services: Services, name: str | None, *, include_archived: bool = False, archived_only: bool = False
-) -> list[dict[str, Any]]:
-    """A record for each name with its latest version, or for each version of ``name``. A name is archived when every one of
-    its versions is. Raises NotFoundError for a name that is not there.
-    """
-    if name is not None:
-        found = [record(one, services) for one in services.assets.versions(KIND, name)]
-    else:
-        found = [_name_record(services.assets.versions(KIND, each)) for each in services.assets.names(KIND)]
-    return [one for one in found if one["archived"] == archived_only or (include_archived and not archived_only)]
-
-
-def _name_record(existing: Sequence[Asset]) -> dict[str, Any]:
-    latest = next((one for one in existing if not one.archived), existing[0])
-    return {
-        "name": latest.name,
-        "latest_version": latest.version,
-        "versions": len(existing),
-        "description": latest.description,
-        "tags": dict(latest.tags),
-        "archived": all(one.archived for one in existing),
-        "creation_context": {"created_at": iso_time(latest.created_at)},
-    }
+    return assets.find(services, KIND, reference)
 
 
 def record(asset: Asset, services: Services) -> dict[str, Any]:
@@ -259,13 +195,7 @@ def record(asset: Asset, services: Services) -> dict[str, Any]:
     if asset.folder is not None and "build" in shown:
         shown["build"] = {"path": str(asset.folder), **shown["build"]}
     return {
-        "name": asset.name,
-        "version": asset.version,
-        "id": f"azureml:{asset.name}:{asset.version}",
-        "description": asset.description,
-        "tags": dict(asset.tags),
-        "labels": list(asset.labels),
-        "archived": asset.archived,
+        **assets.standing(asset),
         **shown,
         "workspace": services.name,
         "creation_context": {"created_at": iso_time(asset.created_at)},

@@ -111,7 +111,7 @@ def _output_of(services: Services, job: str, output: str) -> Path:
 
 def _asset(services: Services, reference: AssetReference, likely: str) -> Located:
     if reference.registry is not None:
-        hint = f"register it here: mlcli {likely} create --name {reference.name} --path PATH"
+        hint = f"register it here: mlcli {reference.noun or likely} create --name {reference.name} --path PATH"
         raise UnsupportedError(
             f"{reference} is in the registry {reference.registry!r}, which mlcli cannot ask", hint=hint
         )
@@ -161,8 +161,8 @@ def _change(asset: Asset, path: Path) -> str | None:
         raise StoreError(f"{said} cannot be read: {error.filename or path}: {error.strerror}") from error
     if are_same(before, now) or now is None:
         return None
-    was, is_ = (f"{each['files']} files, {each['bytes']} bytes" for each in (before, now))
-    return f"{said} has changed since it was registered: {path} ({was} then, {is_} now)"
+    was, is_ = (f"files: {each['files']}, bytes: {each['bytes']}" for each in (before, now))
+    return f"{said} has changed since it was registered: {path} (then {was}; now {is_})"
 
 
 # --- outputs ----------------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from mlcli.operations.contents import contents
 from mlcli.operations.locations import noun_of
 from mlcli.ports.services import Services
 from mlcli.ports.stores import Asset
-from mlcli.spec.references import checked_name
+from mlcli.spec.references import WORDS, checked_name
 
 
 def register_outputs(services: Services, run: str) -> str:
@@ -52,7 +52,9 @@ def check_free(services: Services, wanted: Output) -> None:
     with suppress(NotFoundError):
         services.assets.find(noun, wanted.name, version=wanted.version)
         hint = "leave 'version' out, and the next one is made"
-        raise NameTakenError(f"the {noun} {wanted.name!r} has a version {wanted.version!r} already", hint=hint)
+        raise NameTakenError(
+            f"the {WORDS.get(noun, noun)} {wanted.name!r} has a version {wanted.version!r} already", hint=hint
+        )
 
 
 def _register(services: Services, run: str, output: Mapping[str, Any]) -> Asset:

@@ -28,6 +28,8 @@ _SHORT = re.compile(r"(?P<name>[^:@/\s]+)(?::(?P<version>[^:@/\s]+)|@(?P<label>[
 _RUN = re.compile(r"runs:/+(?P<job>[^/]+)(?:/(?P<path>.*))?")
 _MODEL = re.compile(r"models:/+(?P<name>[^/@]+)(?:/(?P<version>[^/]+)|@(?P<label>[^/]+))?")
 _AZUREML = re.compile(r"(?:azureml:)+(?://)?", re.IGNORECASE)
+WORDS = {"data": "data asset"}
+"""What a sentence calls a noun, where it is not the noun itself."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
 
 
@@ -115,7 +117,7 @@ def checked_name(name: str, noun: str, what: str = "name") -> str:
     """The same, when references can name it. Raises UsageError."""
     if _NAME.fullmatch(name) is None:
         rule = "it has 1 to 255 letters, digits, '-', '_' and '.', and starts with a letter or a digit"
-        raise UsageError(f"{name!r} cannot be the {what} of a {noun}", hint=rule)
+        raise UsageError(f"{name!r} cannot be the {what} of a {WORDS.get(noun, noun)}", hint=rule)
     return name
 
 

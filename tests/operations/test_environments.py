@@ -14,13 +14,14 @@ from uv import find_uv_bin
 from mlcli.domain.errors import InvalidSpecError, MlcliError, NotFoundError, UnsupportedError, UsageError
 from mlcli.domain.job import BuildContext, EnvironmentSpec, RegistryLogin
 from mlcli.domain.settings import Settings
-from mlcli.operations.environments import Reference, parse_reference, resolve
+from mlcli.operations.environments import parse_reference, resolve
 from mlcli.operations.files import DiskFiles
 from mlcli.operations.plan import plan
 from mlcli.ports.stores import AssetChanges
 from mlcli.spec import curated
 from mlcli.spec.environments import environment_document, environment_spec
 from mlcli.spec.jobs import read_job
+from mlcli.spec.references import AssetReference
 from mlcli.workspace import Workspace
 
 CORPUS = Path(__file__).resolve().parents[3] / "shared" / "reference" / "corpus"
@@ -35,28 +36,28 @@ def workspace(tmp_path: Path) -> Workspace:
 @pytest.mark.parametrize(
     ("text", "reference"),
     [
-        ("azureml:keras:4", Reference("keras", version="4")),
-        ("keras:4", Reference("keras", version="4")),
-        ("azureml:keras@latest", Reference("keras", label="latest")),
-        ("azureml:keras", Reference("keras")),
-        ("AzureML:keras:1.10", Reference("keras", version="1.10")),
-        ("azureml:azureml:keras:4", Reference("keras", version="4")),
+        ("azureml:keras:4", AssetReference("keras", version="4")),
+        ("keras:4", AssetReference("keras", version="4")),
+        ("azureml:keras@latest", AssetReference("keras", label="latest")),
+        ("azureml:keras", AssetReference("keras")),
+        ("AzureML:keras:1.10", AssetReference("keras", version="1.10")),
+        ("azureml:azureml:keras:4", AssetReference("keras", version="4")),
         (
             "azureml://registries/azureml/environments/sklearn-1.5/labels/latest",
-            Reference("sklearn-1.5", label="latest", registry="azureml"),
+            AssetReference("sklearn-1.5", label="latest", registry="azureml"),
         ),
         (
             "azureml://registries/mine/environments/keras/versions/12",
-            Reference("keras", version="12", registry="mine"),
+            AssetReference("keras", version="12", registry="mine"),
         ),
-        ("azureml://registries/mine/environments/keras", Reference("keras", registry="mine")),
+        ("azureml://registries/mine/environments/keras", AssetReference("keras", registry="mine")),
         (
             "azureml:/subscriptions/0-0/resourceGroups/g/providers/X/workspaces/w/environments/keras/versions/3",
-            Reference("keras", version="3"),
+            AssetReference("keras", version="3"),
         ),
     ],
 )
-def test_every_way_to_name_an_environment(text: str, reference: Reference) -> None:
+def test_every_way_to_name_an_environment(text: str, reference: AssetReference) -> None:
     assert parse_reference(text) == reference
 
 
@@ -83,7 +84,7 @@ NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,20}", fullmatch=True)
 def test_a_reference_reads_as_it_is_written(name: str, version: str) -> None:
     if name.lower() == "azureml":
         return
-    for reference in (Reference(name, version=version), Reference(name, label=version), Reference(name)):
+    for reference in (AssetReference(name, version=version), AssetReference(name, label=version), AssetReference(name)):
         assert parse_reference(f"azureml:{reference}") == reference
 
 
