@@ -67,7 +67,7 @@ class BuildCache:
         return sorted(self._complete(), key=lambda built: built.used_at, reverse=True)
 
     def remove(self, key: str, away: Callable[[Record], int | None] = lambda _record: 0) -> int:
-        """Delete one, unless somebody builds it now; bytes freed.
+        """Delete one with its log, unless somebody builds it now; bytes freed.
 
         ``away`` takes away what is elsewhere and answers its bytes, or None: it must stay, and so does the rest.
         """
@@ -86,6 +86,8 @@ class BuildCache:
             freed = _size(place) + elsewhere
             (place / _RECORD).unlink(missing_ok=True)  # first: what is half deleted must not look built
             shutil.rmtree(place, ignore_errors=True)
+            for beside in ("log", "failed.json", "lock"):
+                (self._folder / f"{key}.{beside}").unlink(missing_ok=True)
         return freed
 
     def build_log(self, key: str) -> Path | None:

@@ -11,7 +11,8 @@ from typing import Any
 
 from mlcli.domain.errors import UnsupportedError
 from mlcli.domain.redaction import masked
-from mlcli.environments._definition import Definition, file_stamps, parts
+from mlcli.environments._definition import Definition, parts
+from mlcli.environments._pip_lines import file_stamps
 
 # conda's own meaning of "defaults", by the names that its public server gives them
 DEFAULTS = ("main", "r")

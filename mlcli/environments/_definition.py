@@ -12,11 +12,11 @@ from typing import Any
 
 from mlcli.domain.errors import UnsupportedError
 from mlcli.domain.redaction import masked
+from mlcli.environments._pip_lines import file_stamps, local_path, option_of
+from mlcli.spec.requirements import requirement_lines
 
 # what conda installs beside Python when a file names pip
 PIPS_COMPANY = ("setuptools", "wheel")
-_FILE_OPTIONS = ("-r", "--requirement", "-c", "--constraint")
-_PATH_OPTIONS = (*_FILE_OPTIONS, "-e", "--editable", "-f", "--find-links")
 # of no effect in an environment that is made from nothing
 _DROPPED = (
     "-U",
@@ -118,7 +118,7 @@ def definition(conda: Mapping[str, Any]) -> Definition:
 def fingerprint(wanted: Definition) -> str:
     """The cache key: sha256 of everything that decides what is installed, on this kind of machine.
 
-    Neither names nor channels count. Files that the lines name count by content, folders by their newest change.
+    Neither names nor channels count. Files and folders that the lines name count by content.
     """
     import hashlib
     import json
@@ -131,11 +131,6 @@ def fingerprint(wanted: Definition) -> str:
         "machine": os.uname().machine,
     }
     return hashlib.sha256(json.dumps(canonical, sort_keys=True).encode()).hexdigest()
-
-
-def file_stamps(lines: Iterable[str]) -> dict[str, str]:
-    """The state of every local file and folder that pip lines name: equal while they would install the same."""
-    return {path: _stamp(Path(path)) for path in _named_paths(lines)}
 
 
 def python_request(version: str, entry: str) -> str | None:
@@ -205,21 +200,10 @@ def _pip_section(entry: Mapping[str, Any]) -> Iterator[str]:
     if not isinstance(listed, (list, tuple, type(None))):
         raise UnsupportedError(f"the conda file's 'pip' is {listed!r}, not a list", hint="write: - pip: [package, ...]")
     for item in listed or ():
-        for line in str(item).splitlines():
-            stripped = re.sub(r"(^|\s)#.*", "", line).strip()
-            if stripped and option_of(stripped)[0] not in _DROPPED:
-                _check_path(stripped)
-                yield stripped
-
-
-def option_of(line: str) -> tuple[str, str]:
-    """An option line's option and value (``--index-url=x``, ``-r x``, ``-rx``); of a requirement ('', line)."""
-    if not line.startswith("-"):
-        return "", line
-    if not line.startswith("--") and len(line) > 2 and line[2] not in " =\t":
-        return line[:2], line[2:].strip()
-    option, _, value = re.sub(r"[=\s]+", " ", line, count=1).partition(" ")
-    return option, value.strip().strip("'\"")
+        for line in requirement_lines(str(item)):
+            if option_of(line)[0] not in _DROPPED:
+                _check_path(line)
+                yield line
 
 
 def _check_path(line: str) -> None:
@@ -230,86 +214,6 @@ def _check_path(line: str) -> None:
             f"the conda file's pip line {masked(line)!r} names a relative path",
             hint="give the absolute path, or list the packages themselves under 'pip:'",
         )
-
-
-def local_path(line: str) -> str | None:
-    """The file or folder that a line names, None when it names a package or something on the network."""
-    option, value = option_of(line)
-    if option and option not in _PATH_OPTIONS:
-        return None
-    if not option:
-        _, at, direct = value.partition(" @ ")
-        value = direct.strip() if at else value
-        if (
-            not at
-            and not value.startswith((".", "/", "~", "file:"))
-            and not re.match(r"[^;@\s]*/|\S+\.(whl|tar\.gz|zip)(\s|$)", value)
-        ):
-            return None
-    value = value.partition(";")[0].strip().removeprefix("file://").removeprefix("file:")
-    value = re.sub(r"\[[^\]]*\]$", "", value)
-    # an address, or a variable that uv fills in when it installs
-    return None if re.match(r"[a-z][a-z0-9+.-]+:|\$\{", value, re.IGNORECASE) else value
-
-
-def _named_paths(lines: Iterable[str]) -> Iterator[str]:
-    """Every local path whose content decides what is installed, requirements files followed."""
-    waiting = list(lines)
-    seen: set[str] = set()
-    while waiting:
-        line = waiting.pop()
-        path = local_path(line)
-        if path is None or path in seen or option_of(line)[0] in {"-e", "--editable", "-f", "--find-links"}:
-            continue
-        seen.add(path)
-        yield path
-        if option_of(line)[0] in _FILE_OPTIONS:
-            waiting += _nested(Path(path))
-
-
-def _nested(file: Path) -> Iterator[str]:
-    """The option and path lines of a requirements file, with paths made absolute from its folder as pip does."""
-    try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as failed:
-        raise UnsupportedError(
-            f"the requirements file {file} cannot be read: {failed}", hint="check the path in the conda file"
-        ) from failed
-    for line in text.splitlines():
-        stripped = re.sub(r"(^|\s)#.*", "", line).strip()
-        path = local_path(stripped) if stripped else None
-        if path is not None:
-            option = option_of(stripped)[0]
-            yield f"{option} {file.parent / path}" if option else str(file.parent / path)
-
-
-def _stamp(path: Path) -> str:
-    import hashlib
-
-    try:
-        if path.is_file():
-            return hashlib.sha256(path.read_bytes()).hexdigest()
-        times = [file.stat().st_mtime_ns for file in _sources(path)]
-    except OSError as failed:
-        raise UnsupportedError(f"{path} cannot be read: {failed}", hint="check the path in the conda file") from failed
-    if not path.is_dir():
-        raise UnsupportedError(
-            f"the conda file's pip section names {path}, which does not exist", hint="check the path"
-        )
-    return f"{len(times)} files, newest {max(times, default=0)}"
-
-
-def _sources(folder: Path) -> Iterator[Path]:
-    """Files of a Python project, without what building it leaves behind."""
-    for here, folders, files in os.walk(folder):
-        folders[:] = [
-            name
-            for name in folders
-            if not name.startswith(".")
-            and name not in {"__pycache__", "build", "dist"}
-            and not name.endswith(".egg-info")
-        ]
-        yield from (Path(here, name) for name in files)
 
 
 def _variables(variables: Any) -> dict[str, str]:

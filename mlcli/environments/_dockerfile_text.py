@@ -13,6 +13,8 @@ _VARIABLE = re.compile(r"\$(?:\{(?P<braced>\w+)(?::(?P<sign>[-+])(?P<word>[^}]*)
 _COPIED = re.compile(r"^(?:--\S+\s+)*--from=(\S+)")
 _ESCAPE = re.compile(r"#\s*escape\s*=\s*([\\`])\s*$", re.IGNORECASE)
 
+_DIRECTIVE = re.compile(r"#\s*(syntax|escape|check)\s*=", re.IGNORECASE)
+
 
 @dataclass(frozen=True)
 class Instruction:
@@ -26,6 +28,14 @@ class Instruction:
 def instructions(text: str) -> tuple[Instruction, ...]:
     """Every instruction, in order: the engine counts its steps so. Comments inside a continued line are no part of it."""
     return tuple(_instructions(text))
+
+
+def without_comments(text: str) -> str:
+    """What the engine acts on. A file with here-documents is left as it is: what looks like a comment there is none."""
+    if "<<" in text:
+        return text
+    lines = (line.rstrip() for line in text.splitlines())
+    return "\n".join(line for line in lines if line and (line.lstrip()[0] != "#" or _DIRECTIVE.match(line.lstrip())))
 
 
 def bases(text: str, arguments: Mapping[str, str]) -> tuple[str, ...]:

@@ -126,13 +126,15 @@ class Uv:
         requirements = self._folder / "requirements.txt"
         constraints = self._folder / "constraints.txt"
         _write_private(requirements, self._requirements())
-        _write_private(constraints, "".join(f"{line}\n" for line in self._constraints))
-        files = ["--requirements", str(requirements), "--constraints", str(constraints)]
+        files = ["--requirements", str(requirements)]
+        if self._constraints:
+            _write_private(constraints, "".join(f"{line}\n" for line in self._constraints))
+            files += ["--constraints", str(constraints)]
         try:
             self._run(["pip", "install", "--python", python, *files], self._environment)
         finally:
             requirements.unlink()  # its URLs may hold credentials
-            constraints.unlink()
+            constraints.unlink(missing_ok=True)
 
     def _requirements(self) -> str:
         """The definition's lines, below what pip's configuration adds and uv has no variable for."""

@@ -22,7 +22,7 @@ from mlcli.environments._build import Build, BuildFailedError, build
 from mlcli.environments._cache import BuildCache
 from mlcli.environments._contents import LABEL, contents, forget
 from mlcli.environments._context import context
-from mlcli.environments._dockerfile_text import bases
+from mlcli.environments._dockerfile_text import bases, without_comments
 from mlcli.environments._engine import Image, full_name, inspect, pull, registry_digest, remove
 from mlcli.environments._published import PublishedImage, names
 from mlcli.environments._shared import SharedCache
@@ -196,7 +196,7 @@ class DockerfileBuilder(EnvironmentBuilder):
         key = _key(
             client,
             bases={name: _identity(client, name, login) for name in images},
-            dockerfile=sent.text,
+            dockerfile=without_comments(sent.text),
             arguments=dict(asked.args),
             context=sent.digest(),
         )
@@ -204,7 +204,8 @@ class DockerfileBuilder(EnvironmentBuilder):
         return _Recipe(key, f"image from {sent.shown}", wanted, images, sent.pack)
 
     def _of_conda(self, client: DockerClient, spec: EnvironmentSpec, image: str, below: _Recipe | None) -> _Recipe:
-        from mlcli.environments._definition import file_stamps, parts
+        from mlcli.environments._definition import parts
+        from mlcli.environments._pip_lines import file_stamps
         from mlcli.environments._staged import packed
 
         added = _generated.addition(spec.conda, spec.lock)

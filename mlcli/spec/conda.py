@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os.path
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 from mlcli.domain.errors import InvalidSpecError
 from mlcli.ports.files import FileReader
 from mlcli.spec.load import Document, load
+from mlcli.spec.requirements import requirement_lines
 
 _OPTION_WITH_PATH = re.compile(
     r"(?P<option>-[rce]|--requirement|--constraint|--editable|-f|--find-links)(?P<gap>\s*=?\s*)(?P<path>\S.*)"
@@ -49,7 +50,7 @@ def conda_text(text: str, shown: str, folder: Path) -> CondaFile:
     if is_lock(text):
         return CondaFile(lock=text)
     if _is_requirements(text, shown):
-        lines = list(_requirement_lines(text))
+        lines = list(requirement_lines(text))
         return CondaFile(with_absolute_paths({"dependencies": [{"pip": lines}]}, folder))
     document = load(text, shown)
     dependencies = document.tree.get("dependencies")
@@ -76,14 +77,7 @@ def _is_requirements(text: str, shown: str) -> bool:
     if "dependencies" in keys:
         return False
     suffix = os.path.splitext(shown)[1].lower()  # noqa: PTH122  (a name, not a file)
-    return suffix in _REQUIREMENTS or (suffix not in _YAML and not keys and any(_requirement_lines(text)))
-
-
-def _requirement_lines(text: str) -> Iterator[str]:
-    for written in re.sub(r"\\\r?\n", " ", text).splitlines():
-        line = re.sub(r"(^|\s+)#.*$", "", written).strip()
-        if line:
-            yield line
+    return suffix in _REQUIREMENTS or (suffix not in _YAML and not keys and any(requirement_lines(text)))
 
 
 def with_absolute_paths(conda: Mapping[str, Any], folder: Path) -> dict[str, Any]:

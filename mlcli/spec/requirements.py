@@ -17,6 +17,14 @@ _LOCAL = re.compile(
 )
 
 
+def requirement_lines(text: str) -> Iterator[str]:
+    """The lines that say something, continued ones joined, comments taken off."""
+    for written in re.sub(r"\\\r?\n", "", text.removeprefix("\ufeff")).splitlines():
+        line = _COMMENT.sub("", written).strip()
+        if line:
+            yield line
+
+
 def flatten(path: Path, reader: FileReader) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The requirement lines of a file, those of the files that it names in their place; and the lines that must stay
     where they are: those that name local files, and those that hold a credential. ``path`` is absolute.
@@ -38,10 +46,9 @@ def _lines(path: Path, reader: FileReader, above: tuple[Path, ...]) -> Iterator[
         text = reader.read_text(path)
     except (OSError, UnicodeDecodeError) as error:
         raise MlcliError(f"{path} cannot be read as text") from error
-    for written in text.removeprefix("\ufeff").replace("\\\n", "").splitlines():
-        line = _COMMENT.sub("", written).strip()
+    for line in requirement_lines(text):
         nested = _NESTED.fullmatch(line)
         if nested:
             yield from _lines(path.parent / nested["file"].strip(), reader, (*above, path))
-        elif line:
+        else:
             yield line

@@ -103,6 +103,11 @@ def test_the_image_of_an_older_definition_is_taken_by_its_id(
     assert again.stdout == "old\n", again.stderr
     assert ok(mlcli("job", "show", "again", env=engine))["resolved"]["image"] == image
 
+    ok(mlcli("environment", "prune", "--all", "--yes", env=engine))
+    gone = mlcli("job", "create", "-f", job, "--environment-of", "first", env=engine)
+    assert gone.code == 1
+    assert "is another now" in gone.stderr
+
 
 def test_an_image_with_a_conda_file(
     mlcli: Mlcli, engine: dict[str, str], docker_engine: DockerEngine, tmp_path: Path

@@ -163,9 +163,13 @@ def test_a_changed_project_folder_is_another_environment(tmp_path):
     first = fingerprint(wanted)
     (tmp_path / "__pycache__").mkdir()
     (tmp_path / "__pycache__" / "x.pyc").write_text("")
-    assert fingerprint(wanted) == first
     os.utime(tmp_path / "pyproject.toml", (2_000_000_000, 2_000_000_000))
-    assert fingerprint(wanted) != first
+    (tmp_path / "nowhere").symlink_to("missing")
+    assert fingerprint(wanted) == first
+    (tmp_path / "pyproject.toml").write_text("[project]\n")
+    changed = fingerprint(wanted)
+    (tmp_path / "pyproject.toml").rename(tmp_path / "setup.cfg")
+    assert len({first, changed, fingerprint(wanted)}) == 3
 
 
 def test_an_editable_project_is_the_same_whatever_changes_in_it(tmp_path):

@@ -202,6 +202,7 @@ def test_times_names_and_what_is_ignored_do_not_count(make, context):
     (context / "cache").mkdir()
     (context / "cache" / "file").write_text("noise")
     (context / "word.txt").chmod(0o664)
+    (context / "Dockerfile").write_text(f"# what it is for\n{(context / 'Dockerfile').read_text()}")
     named = replace(of(context), name="other", version="9", environment_variables={"A": "1"})
     assert make().plan(named).fingerprint == before
 

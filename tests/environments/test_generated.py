@@ -16,7 +16,7 @@ from mlcli.domain.settings import Settings
 from mlcli.environments._build import explained
 from mlcli.environments._carried import carried
 from mlcli.environments._context import context
-from mlcli.environments._dockerfile_text import bases, instructions
+from mlcli.environments._dockerfile_text import bases, instructions, without_comments
 from mlcli.environments._generated import addition, dockerfile, settings
 from mlcli.environments.dockerfile import DockerfileBuilder
 
@@ -150,6 +150,9 @@ def test_files_of_this_machine_are_carried_and_the_lines_name_their_copies(tmp_p
     ]
     with pytest.raises(UnsupportedError, match="cannot be read"):
         carried([f"-r {tmp_path}/none.txt"], "/in")
+    (tmp_path / "sub" / "c.txt").write_text("-r ../sub/../sub/c.txt\n")
+    with pytest.raises(UnsupportedError, match="names itself"):
+        carried([f"-r {tmp_path}/a.txt"], "/in")
 
 
 # --- a person's Dockerfile --------------------------------------------------------------------------------------------
@@ -189,6 +192,14 @@ def test_instructions_are_numbered_as_the_engine_counts_its_steps():
         (9, "CMD", '["x"]'),
         (10, "RUN", "last"),
     ]
+
+
+def test_comments_of_a_dockerfile_are_no_part_of_what_is_built():
+    plain = "# escape=`\nFROM a\nRUN one `\n  two\n"
+    noted = "# escape=`\n# why\n\nFROM a\nRUN one `\n  # between\n  two  \n\n"
+    assert without_comments(noted) == without_comments(plain) != without_comments(plain.removeprefix("# escape=`\n"))
+    here = "FROM a\nRUN <<END\n# a line of the file\nEND\n"
+    assert without_comments(here) == here
 
 
 @given(st.text(alphabet=st.sampled_from(list("FROM COPYARG--from=x:$V{}\\\n#\"'`\t ")), max_size=200))

@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,7 @@ import pytest
 from mlcli.domain.errors import EnvironmentBuildError, StoreError, UnsupportedError
 from mlcli.domain.job import EnvironmentSpec
 from mlcli.domain.settings import Settings
+from mlcli.environments._lock import exclusive
 from mlcli.environments._uv import explain
 from mlcli.environments.venv import VenvBuilder
 from mlcli.ports.environments import Activation
@@ -369,6 +371,28 @@ def test_listing_and_pruning(builder, local):
     assert builder.remove(listed[1].fingerprint) == listed[1].size
     assert [built.fingerprint for built in builder.listing()] == [keep]
     assert not builder.plan(local("alpha")).cached
+    assert {file.name.partition(".")[0] for file in Path(listed[1].place).parent.iterdir()} == {keep}
+
+
+def test_a_lock_that_was_pruned_locks_nobody_out_and_lets_nobody_in(tmp_path):
+    lock = tmp_path / "key.lock"
+    inside, most, done = [], [], []
+
+    def work() -> None:
+        for _ in range(20):
+            with exclusive(lock, lambda: None):
+                inside.append(1)
+                most.append(len(inside))
+                lock.unlink()
+                inside.pop()
+        done.append(1)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (len(done), max(most)) == (4, 1)
 
 
 # --- many at once, and kills -------------------------------------------------------------------------------------------
@@ -379,6 +403,7 @@ from pathlib import Path
 from mlcli.domain.errors import MlcliError
 from mlcli.domain.job import EnvironmentSpec
 from mlcli.domain.settings import Settings
+from mlcli.environments._lock import exclusive
 from mlcli.environments.venv import VenvBuilder
 builder = VenvBuilder(Path(sys.argv[1]), Settings())
 plan = builder.plan(EnvironmentSpec(conda=json.loads(sys.argv[2])))

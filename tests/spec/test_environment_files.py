@@ -25,7 +25,7 @@ LINES = [
     "numpy>=1",
     "-r /job/env/more.txt",
     "-e /job/env/lib",
-    "six==1.16      --hash=sha256:abc",
+    "six==1.16     --hash=sha256:abc",
     "--index-url https://i.example",
 ]
 
