@@ -62,7 +62,8 @@ def _emit(session: Session, record: dict[str, Any]) -> None:
 def list_(session: Session, *, include_secrets: IncludeSecrets, max_results: assets.MaxResults = None) -> None:
     """List datastores.
 
-    workspaceblobstore and workspaceartifactstore are there without being made."""
+    workspaceblobstore and workspaceartifactstore are there without being made.
+    """
     from mlcli.operations import datastores
 
     del include_secrets
@@ -95,7 +96,8 @@ def update(
 ) -> None:
     """Define a datastore anew, by a file or by what changes.
 
-    Jobs that run keep the paths that they have."""
+    Jobs that run keep the paths that they have.
+    """
     from mlcli.operations import datastores
 
     given = assets.given(name=("--name", name), path=("--path", path), description=("--description", description))
