@@ -75,12 +75,26 @@ def connect(url: str | None = None) -> DockerClient:
 @lru_cache(maxsize=8)
 def _connected(url: str) -> DockerClient:
     docker = _sdk(url)
+    is_tcp = _address(docker, url).startswith(("http://", "https://"))
     with errors(f"the Docker Engine at {url}"):
-        timeout = (_REACH_S, TIMEOUT_S) if url.startswith(("tcp://", "http")) else TIMEOUT_S  # as requests takes it
+        timeout = (_REACH_S, TIMEOUT_S) if is_tcp else TIMEOUT_S  # as requests takes it
         client: DockerClient = docker.DockerClient(
             base_url=url, timeout=timeout, use_ssh_client=url.startswith("ssh://"), tls=_tls(docker, url)
         )
         return client
+
+
+def _address(docker: Any, url: str) -> str:
+    """The URL as the SDK writes it."""
+    try:
+        address: str = docker.utils.parse_host(url)
+    except (docker.errors.DockerException, ValueError) as odd:
+        raise TransportError(
+            f"{url!r} is not the address of a Docker Engine: {odd}",
+            transient=False,
+            hint="set DOCKER_HOST to one like unix:///var/run/docker.sock, tcp://HOST:2375 or ssh://USER@HOST",
+        ) from odd
+    return address
 
 
 @contextmanager

@@ -26,6 +26,7 @@ KEEP = "mlcli.keep"
 _SYSTEM = ("/bin", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/libx32", "/proc", "/run", "/sbin", "/sys", "/var/run")
 _PROGRAMS = ("/usr/bin", "/usr/lib", "/usr/lib64", "/usr/local/bin", "/usr/local/lib", "/usr/sbin", "/usr/libexec")
 _NO_SHELL = "the image has no /bin/sh, so that no command can be run in it: take an image with a shell, or add one in a Dockerfile"
+_ENV_FILE = "name a text file on this machine, with a NAME=VALUE on each line"
 _COPIED = frozenset({"download", "eval_download"})
 
 
@@ -86,7 +87,10 @@ def _size(key: str, text: str) -> int:
 def arguments(resources: Resources) -> DockerArgs:
     """``docker_args`` over the limits that ``resources`` itself names."""
     given = parse(resources.docker_args)
-    return replace(given, host={**_limits(resources), **given.host})
+    limits = _limits(resources)
+    if "Memory" in given.host:
+        limits.pop("MemorySwap", None)  # it belongs to the other limit
+    return replace(given, host={**limits, **given.host})
 
 
 def body(prepared: Prepared, given: DockerArgs, user: User, *, owner: str, mounted: bool) -> dict[str, Any]:
@@ -188,8 +192,11 @@ def adapt(record: dict[str, Any], given: DockerArgs, user: User, environment: Ma
     """Put into the launch record what else says how the command runs. Raises UnsupportedError."""
     try:
         named = environment_of(given, environment)
-    except (OSError, ValueError) as unreadable:
-        raise UnsupportedError(f"resources.docker_args: --env-file: {unreadable}") from unreadable
+    except OSError as unreadable:
+        what = f"{unreadable.filename}: {unreadable.strerror}"
+        raise UnsupportedError(f"resources.docker_args: --env-file: {what}", hint=_ENV_FILE) from unreadable
+    except ValueError as no_text:
+        raise UnsupportedError(f"resources.docker_args: --env-file: {no_text}", hint=_ENV_FILE) from no_text
     changes = record["environment"]
     changes["set"] = {**named, **changes["set"]}
     if user.name is not None:  # a user whom the image does not know has no name there, which torch and others need
@@ -204,6 +211,9 @@ def explained(refused: EngineRefusedError, prepared: Prepared) -> MlcliError:
     image = prepared.plan.environment.spec.image or prepared.activation.image
     if _lacks_shell(text):
         return UnsupportedError(_NO_SHELL)
+    if "platform" in text:
+        hint = "build or pull the image for it, or take another one: --platform in resources.docker_args"
+        return MlcliError(text, hint=hint)
     if refused.status == 404 and "image" in text.lower():
         return MlcliError(f"the image {image} is not on this engine any more", hint="submit the job once more")
     if "device driver" in text:

@@ -83,7 +83,9 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         flags = " ".join(sorted(flag for flag in self._option_string_actions if flag.startswith("--")))
         words = re.sub(r"invalid \S+ value", "invalid value", message).replace("arguments:", "flags:")
-        raise UnsupportedError(f"resources.docker_args: {words}", hint=f"a job's container takes {flags}")
+        is_known = message.startswith("argument ")
+        hint = "write its value as for docker run" if is_known else f"a job's container takes {flags}"
+        raise UnsupportedError(f"resources.docker_args: {words}", hint=hint)
 
 
 def _parser() -> _Parser:

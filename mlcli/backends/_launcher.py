@@ -17,6 +17,8 @@ FOLDER = ".container"
 SCRIPT = f"{FOLDER}/start.sh"
 PLAIN = f"{FOLDER}/launch.sh"
 PID = f"{FOLDER}/pid"
+# What a shell starts in the background ignores these signals, and no shell can undo that; busybox's env cannot either.
+_RESETTING = "env --default-signal=INT,QUIT"
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 # Run in the container: tell whoever runs the job that its end is wanted, even behind an entrypoint that hands on no
@@ -82,25 +84,27 @@ limit() {{
   done
 }}
 
-# Every process of the job: whatever in here was started after this one.
+# Every process of the job: whatever in here was started after this one, but for its own timers and what they sleep in.
 others() {{ # signal
-  found=
-  if [ -z "$alone" ]; then kill "-$1" "$child" 2> /dev/null && found=1; return; fi
+  found= number=$1
+  if [ -z "$alone" ]; then kill "-$number" "$child" 2> /dev/null && found=1; return; fi
   for process in /proc/[0-9]*; do
     pid=${{process#/proc/}}
-    [ "$pid" -gt "$$" ] && [ "$pid" != "$timer" ] && kill "-$1" "$pid" 2> /dev/null && found=1
+    [ "$pid" -gt "$$" ] && {{ read -r facts < "$process/stat"; }} 2> /dev/null || continue
+    set -- ${{facts##*) }} # state, parent
+    case " $timers " in *" $pid "* | *" $2 "*) continue ;; esac
+    kill "-$number" "$pid" 2> /dev/null && found=1
   done
 }}
-timer= cause=exit asked=
+timers= cause=exit asked=
 after() {{ # seconds, signal to this process then
-  (sleep "$1" & nap=$!; trap 'kill "$nap"; exit' TERM; wait "$nap"; kill "-$2" "$$") > /dev/null 2>&1 &
-  timer=$!
+  (sleep "$1" && kill "-$2" "$$") > /dev/null 2>&1 &
+  timers="$timers $!"
 }}
 stop() {{ # cause
   woken=1
   if [ -z "$asked" ]; then
     asked=1 cause=$1
-    [ -n "$timer" ] && kill "$timer" 2> /dev/null
     others TERM
     after "$grace" USR1
   fi
@@ -131,8 +135,8 @@ while :; do
   status=$?
   [ -z "$woken" ] && break
 done
-[ -n "$timer" ] && kill "$timer" 2> /dev/null && wait "$timer" 2> /dev/null
-timer=
+trap '' TERM USR1 USR2
+jobs > "$run/{FOLDER}/jobs" # dash and busybox tell an exit code from a signal here, bash has forgotten the job
 [ -s "$run/{FOLDER}/why" ] && end not_started null null "$(cat "$run/{FOLDER}/why")"
 
 # What the command has left running may finish its last lines, then it is ended.
@@ -152,7 +156,12 @@ if [ "$cause" = canceled ] && ! [ -e "$run/{agent.CANCEL}" ]; then message='"{ag
 if [ "$cause" = exit ] && [ "$status" != 0 ] && [ "$(killed)" != "$killed" ]; then
   message='"killed: out of memory'$(limit)'"'
 fi
-[ "$status" -gt 128 ] && [ "$status" -le 192 ] && signal=$((status - 128))
+if [ "$status" -gt 128 ] && [ "$status" -le 192 ]; then
+  signal=$((status - 128))
+  while read -r job; do
+    case $job in "[1]"*Done*) signal=null ;; esac
+  done < "$run/{FOLDER}/jobs"
+fi
 end "$cause" "$status" "$signal" "$message"
 """
 
@@ -181,10 +190,12 @@ def plain_launch(record: Mapping[str, Any], *, alone: bool) -> str:
         "  export PATH",
         "}",
         "launch() {",
+        "  resetting=",
+        f"  {_RESETTING} true 2> /dev/null && resetting={quote(_RESETTING)}",
         "  if command -v bash > /dev/null; then",
-        "    exec " + " ".join(map(quote, words)),
+        "    exec $resetting " + " ".join(map(quote, words)),
         "  else",
-        "    exec " + " ".join(map(quote, without_bash)),
+        "    exec $resetting " + " ".join(map(quote, without_bash)),
         "  fi",
         "}",
     ]

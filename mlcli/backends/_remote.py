@@ -29,7 +29,16 @@ def copy_in(engine: Engine, name: str, plan: Plan, user: str) -> None:
     """Put the run folder, and inputs and outputs that lie elsewhere, at their own paths into a created container."""
     uid, _, gid = user.partition(":")
     ids = (int(uid), int(gid or uid)) if uid.isdigit() and (gid or uid).isdigit() else (0, 0)
-    engine.put_archive(name, "/", pack(_entries(plan), *ids))
+    engine.put_archive(name, "/", _packed(plan, *ids))
+
+
+def _packed(plan: Plan, uid: int, gid: int) -> Iterator[bytes]:
+    """What cannot be read here is no fault of the engine."""
+    try:
+        yield from pack(_entries(plan), uid, gid)
+    except OSError as failed:
+        what = f"{failed.filename}: {failed.strerror}" if failed.filename else str(failed)
+        raise TransportError(f"the job's files could not be copied to the engine: {what}", transient=False) from failed
 
 
 def _entries(plan: Plan) -> Iterator[tuple[Path, str]]:

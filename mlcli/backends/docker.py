@@ -96,6 +96,8 @@ class DockerBackend(FolderBackend):
                 raise MlcliError(nobody.message, hint=nobody.hint) from nobody
         given = _container.arguments(plan.resources)
         user = _container.invoker(is_root_here=os.getuid() != 0 and engine.is_rootless())
+        record = launch_record(prepared, self._settings.kill_grace_s)
+        _container.adapt(record, given, user, os.environ)
         self._lay_out(prepared, snapshots)
         keep = plan.container is not None and plan.container.keep
         noted = {"name": place.name, "engine": place.url, "keep": keep, "outputs": _remote.outputs_elsewhere(plan)}
@@ -104,8 +106,6 @@ class DockerBackend(FolderBackend):
         try:
             if not engine.create(place.name, body, given.platform) and not _waits(engine, place):
                 return  # it runs already, or has run
-            record = launch_record(prepared, self._settings.kill_grace_s)
-            _container.adapt(record, given, user, os.environ)
             self._place_launcher(folder, record, alone="PidMode" not in given.host)
             if not engine.is_local:
                 _remote.copy_in(engine, place.name, plan, body["User"])
@@ -115,10 +115,12 @@ class DockerBackend(FolderBackend):
                 return
             engine.start(place.name)
         except EngineRefusedError as refused:
-            with suppress(TransportError):
-                engine.remove(place.name)
-                remove_launcher(folder)
+            _give_up(engine, place, folder)
             raise _container.explained(refused, prepared) from refused
+        except TransportError as failed:
+            if not failed.transient:  # else whether it has started is not known
+                _give_up(engine, place, folder)
+            raise
 
     def _place_launcher(self, folder: Path, record: dict[str, Any], *, alone: bool) -> None:
         """What the container starts, and what it is to start; secrets only in files that are read and removed at once."""
@@ -335,6 +337,12 @@ def _clean(engine: Engine, name: str, folder: Path) -> None:
 def _remove_all(engine: Engine, name: str, folder: Path) -> None:
     engine.remove(name)
     remove_launcher(folder)
+
+
+def _give_up(engine: Engine, place: Place, folder: Path) -> None:
+    """Remove what was made for a run that will not start."""
+    with suppress(TransportError):
+        _remove_all(engine, place.name, folder)
 
 
 def _sweep(engine: Engine, entries: Iterable[Mapping[str, Any]]) -> None:

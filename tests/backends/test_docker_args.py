@@ -110,7 +110,7 @@ def test_no_value_is_a_traceback(words: list[tuple[str, str]]) -> None:
 
 def test_docker_args_win_over_resources() -> None:
     both = arguments(Resources(memory="1g", shm_size="2g", gpus="1", docker_args="--memory 2g"))
-    assert both.host == {"Memory": 2 << 30, "MemorySwap": 1 << 30, "ShmSize": 2 << 30, "DeviceRequests": gpus("1")}
+    assert both.host == {"Memory": 2 << 30, "ShmSize": 2 << 30, "DeviceRequests": gpus("1")}
 
 
 @pytest.mark.parametrize(("text", "value"), [("64", 64), ("1k", 1024), ("1.5GiB", 3 << 29), ("2 tb", 2 << 40)])

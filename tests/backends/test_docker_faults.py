@@ -76,20 +76,25 @@ def with_python(docker_engine: DockerEngine, make: Callable[..., ContainerJob]) 
 
 @pytest.fixture
 def committed(docker_engine: DockerEngine) -> Iterator[Callable[..., str]]:
-    """``committed(change, files=...)``: a new image on top of the base image or another."""
+    """``committed(change, files=..., command=...)``: a new image on top of the base image or another."""
     api, made = docker_engine.client().api, []
 
-    def commit(*changes: str, files: dict[str, bytes] | None = None, base: str | None = None) -> str:
-        container = api.create_container(base or docker_engine.base_image, "true")["Id"]
-        for path, data in (files or {}).items():
-            tar = io.BytesIO()
-            with tarfile.open(fileobj=tar, mode="w") as archive:
-                info = tarfile.TarInfo(path.lstrip("/"))
-                info.size, info.mode = len(data), 0o755
-                archive.addfile(info, io.BytesIO(data))
-            api.put_archive(container, "/", tar.getvalue())
-        image: str = api.commit(container, changes="\n".join(changes))["Id"]
-        api.remove_container(container)
+    def commit(*changes: str, files: dict[str, bytes] | None = None, base: str | None = None, command: str = "") -> str:
+        container = api.create_container(base or docker_engine.base_image, ["/bin/sh", "-c", command])["Id"]
+        try:
+            if command:
+                api.start(container)
+                assert api.wait(container)["StatusCode"] == 0
+            for path, data in (files or {}).items():
+                tar = io.BytesIO()
+                with tarfile.open(fileobj=tar, mode="w") as archive:
+                    info = tarfile.TarInfo(path.lstrip("/"))
+                    info.size, info.mode = len(data), 0o755
+                    archive.addfile(info, io.BytesIO(data))
+                api.put_archive(container, "/", tar.getvalue())
+            image: str = api.commit(container, changes="\n".join(changes) or None)["Id"]
+        finally:
+            api.remove_container(container)
         made.append(image)
         return image
 
@@ -105,10 +110,22 @@ def container_of(job: ContainerJob) -> str:
 # Ends
 
 
-@pytest.mark.parametrize("code", [1, 126, 127, 128, 255])
+@pytest.mark.parametrize("code", [1, 126, 127, 128, 130, 137, 143, 255])
 def test_an_exit_code_is_exact(job: ContainerJob, code: int) -> None:
     record = job.run(f"exit {code}")
     assert (record.cause, record.code, record.signal) == ("exit", code, None)
+
+
+@pytest.mark.parametrize(("name", "number"), [("SEGV", 11), ("TERM", 15)])
+def test_a_signal_is_exact(job: ContainerJob, name: str, number: int) -> None:
+    record = job.run(f"kill -{name} $$; sleep 5")
+    assert (record.cause, record.code, record.signal) == ("exit", 128 + number, number)
+
+
+def test_an_interrupt_reaches_the_command(committed: Callable[..., str], make: Callable[..., ContainerJob]) -> None:
+    """What a shell has started in the background does not listen to it by itself."""
+    record = make(committed(command="rm /usr/bin/python3*")).run("kill -INT $$; sleep 5")
+    assert (record.cause, record.code, record.signal) == ("exit", 130, 2)
 
 
 def test_too_much_memory_is_told(job: ContainerJob) -> None:
@@ -128,6 +145,21 @@ def test_too_much_memory_for_a_single_process(with_python: ContainerJob) -> None
 def test_the_time_limit_with_a_job_that_does_not_listen(job: ContainerJob) -> None:
     record = job.run("trap '' TERM; echo ready; while :; do sleep 0.1; done", timeout_s=0.5)
     assert (record.cause, record.code, record.signal) == ("time_limit", 137, 9)
+
+
+@pytest.mark.parametrize("image", IMAGES)
+def test_a_job_that_listens_ends_at_once(docker_engine: DockerEngine, make: Any, image: str) -> None:
+    """Nobody waits for the rest of the grace period, nor for what it was measured with."""
+    patient = DockerBackend(Settings(kill_grace_s=300.0))
+    for name in ("first", "second", "third"):
+        job = make(getattr(docker_engine, image), name, patient)
+        job.submit("trap 'exit 3' TERM; echo ready; while :; do sleep 0.1; done", timeout_s=600.0)
+        job.says(b"ready")
+        asked = time.time()
+        patient.cancel(job.handle)
+        record = job.wait()
+        assert (record.cause, record.code) == ("canceled", 3)
+        assert record.ended_at - asked < 15
 
 
 def test_what_a_job_leaves_running_ends_with_it(job: ContainerJob) -> None:
@@ -347,7 +379,40 @@ def test_a_container_that_was_never_started_can_be_cancelled(job: ContainerJob) 
     assert job.backend.read(job.handle, "count") is None
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("--env-file /nowhere/vars", "--env-file: /nowhere/vars: No such file or directory (name a text file"),
+        ("--platform linux/arm64", "does not match the specified platform"),
+        ("--cpuset-cpus 4096", "could not be created"),
+        ("--user nobody-at-all", "could not be started"),
+    ],
+)
+def test_a_container_that_cannot_be_had_leaves_nothing(
+    docker_engine: DockerEngine, make: Any, arguments: str, said: str
+) -> None:
+    job = make(docker_engine.base_image)
+    plan = planned(job.folder, "true", resources=Resources(docker_args=arguments))
+    answer = job.backend.submit(Prepared(plan, Activation(image=job.image)), None)
+    assert isinstance(answer, Rejected)
+    assert said in answer.message
+    assert docker_engine.containers(below=Path(job.folder)) == []
+    assert not list(Path(job.folder).rglob("launch.*"))
+
+
 # Engines
+
+
+@pytest.mark.parametrize("address", ["garbage", "tcp://host", "tcp://host:99999", "fd://"])
+def test_what_is_no_address_of_an_engine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, backend: DockerBackend, address: str
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", address)
+    plan = planned(str(tmp_path / "runs" / "r"), "true")
+    answer = backend.submit(Prepared(plan, Activation(image="x")), None)
+    assert isinstance(answer, Rejected)
+    assert answer.message.startswith(f"{address!r} is not the address of a Docker Engine")
+    assert "set DOCKER_HOST to one like unix:///" in answer.message
 
 
 def test_no_engine_at_all(
@@ -459,6 +524,17 @@ def test_inputs_and_outputs_of_a_far_job(far: ContainerJob, tmp_path: Path) -> N
     assert far.log() == b"5.1\n4.9\n"
     assert (tmp_path / "mo del" / "m").read_text() == "model\n"
     assert far.backend.list_files(far.handle, "wd/outputs") == {"m": 2, "latest": 2}
+
+
+def test_an_input_of_a_far_job_that_cannot_be_read(
+    far: ContainerJob, docker_engine: DockerEngine, tmp_path: Path
+) -> None:
+    gone = InputPlan("data", "local", "path", str(tmp_path / "gone"), str(tmp_path / "gone"), "ro_mount", "uri_folder")
+    plan = planned(far.folder, "true", inputs=(gone,))
+    answer = far.backend.submit(Prepared(plan, Activation(image=far.image)), None)
+    assert isinstance(answer, Rejected)
+    assert f"could not be copied to the engine: {tmp_path}/gone: No such file or directory" in answer.message
+    assert docker_engine.containers(below=Path(far.folder)) == []
 
 
 # What the container is given
