@@ -12,7 +12,7 @@ from typing import Any
 from mlcli.domain.errors import UnsupportedError
 from mlcli.domain.redaction import masked
 from mlcli.environments._definition import Definition, parts
-from mlcli.environments._pip_lines import file_stamps
+from mlcli.environments._pip_lines import what_counts
 
 # conda's own meaning of "defaults", by the names that its public server gives them
 DEFAULTS = ("main", "r")
@@ -71,8 +71,7 @@ def fingerprint(wanted: CondaDefinition) -> str:
         "channels": [] if wanted.lock else [without_token(channel) for channel in wanted.channels],
         "specs": wanted.specs,
         "lock": wanted.lock,
-        "lines": wanted.pip.lines,
-        "files": file_stamps(wanted.pip.lines),
+        "lines": what_counts(wanted.pip.lines),
         "virtual_packages": {name: value for name, value in os.environ.items() if name.startswith("CONDA_OVERRIDE_")},
         "platform": sys.platform,
         "machine": os.uname().machine,

@@ -12,7 +12,7 @@ from typing import Any
 
 from mlcli.domain.errors import UnsupportedError
 from mlcli.domain.redaction import masked
-from mlcli.environments._pip_lines import file_stamps, local_path, option_of
+from mlcli.environments._pip_lines import local_path, option_of, what_counts
 from mlcli.spec.requirements import requirement_lines
 
 # what conda installs beside Python when a file names pip
@@ -125,8 +125,7 @@ def fingerprint(wanted: Definition) -> str:
 
     canonical = {
         "python": wanted.python,
-        "lines": wanted.lines,
-        "files": file_stamps(wanted.lines),
+        "lines": what_counts(wanted.lines),
         "platform": sys.platform,
         "machine": os.uname().machine,
     }

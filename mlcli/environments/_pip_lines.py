@@ -6,14 +6,16 @@ import os
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from mlcli.domain.errors import UnsupportedError
 from mlcli.spec.requirements import requirement_lines
 
 _REQUIREMENTS_OPTIONS = ("-r", "--requirement")
-_FILE_OPTIONS = (*_REQUIREMENTS_OPTIONS, "-c", "--constraint")
-_FOLDER_OPTIONS = ("-e", "--editable", "-f", "--find-links")
-_PATH_OPTIONS = (*_FILE_OPTIONS, *_FOLDER_OPTIONS)
+_CONSTRAINT_OPTIONS = ("-c", "--constraint")
+_EDITABLE_OPTIONS = ("-e", "--editable")
+_LINKS_OPTIONS = ("-f", "--find-links")
+_PATH_OPTIONS = (*_REQUIREMENTS_OPTIONS, *_CONSTRAINT_OPTIONS, *_EDITABLE_OPTIONS, *_LINKS_OPTIONS)
 
 
 def option_of(line: str) -> tuple[str, str]:
@@ -68,30 +70,34 @@ def flat(lines: Iterable[str], above: tuple[Path, ...] = ()) -> Iterator[str]:
         if path is None or option_of(line)[0] not in _REQUIREMENTS_OPTIONS:
             yield line
             continue
-        file = Path(path).expanduser()
-        if file in above:
-            raise UnsupportedError(f"the requirements file {file} names itself", hint=f"take {line!r} out of it")
+        file = _file_of(path, line, above)
         yield from flat(lines_of(file), (*above, file))
 
 
-def file_stamps(lines: Iterable[str]) -> dict[str, str]:
-    """The state of every local file and folder that pip lines name: equal while they would install the same."""
-    return {path: _stamp(Path(path)) for path in _named_paths(lines)}
+def what_counts(lines: Iterable[str], *, copied: bool = False, above: tuple[Path, ...] = ()) -> list[Any]:
+    """The lines by what they would install, wherever their files lie: JSON-like, equal while that is the same.
+
+    ``copied``: editable projects are installed as they are now. Raises UnsupportedError for what is not there, and for a
+    file that names itself.
+    """
+    return [_counted(line, copied=copied, above=above) for line in flat(lines, above)]
 
 
-def _named_paths(lines: Iterable[str]) -> Iterator[str]:
-    """Every local path whose content decides what is installed, requirements files followed."""
-    waiting = list(lines)
-    seen: set[str] = set()
-    while waiting:
-        line = waiting.pop()
-        path = local_path(line)
-        if path is None or path in seen or option_of(line)[0] in _FOLDER_OPTIONS:
-            continue
-        seen.add(path)
-        yield path
-        if option_of(line)[0] in _FILE_OPTIONS:
-            waiting += lines_of(Path(path).expanduser())
+def _counted(line: str, *, copied: bool, above: tuple[Path, ...]) -> Any:
+    path, option = local_path(line), option_of(line)[0]
+    if path is None or option in _LINKS_OPTIONS or (option in _EDITABLE_OPTIONS and not copied):
+        return line
+    if option in _CONSTRAINT_OPTIONS:
+        file = _file_of(path, line, above)
+        return ["constraints", what_counts(lines_of(file), copied=copied, above=(*above, file))]
+    return [line.replace(path, Path(path).name), _stamp(Path(path).expanduser())]
+
+
+def _file_of(path: str, line: str, above: tuple[Path, ...]) -> Path:
+    file = Path(path).expanduser()
+    if file in above:
+        raise UnsupportedError(f"the requirements file {file} names itself", hint=f"take {line!r} out of it")
+    return file
 
 
 def _stamp(path: Path) -> str:

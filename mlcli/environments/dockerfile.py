@@ -205,7 +205,7 @@ class DockerfileBuilder(EnvironmentBuilder):
 
     def _of_conda(self, client: DockerClient, spec: EnvironmentSpec, image: str, below: _Recipe | None) -> _Recipe:
         from mlcli.environments._definition import parts
-        from mlcli.environments._pip_lines import file_stamps
+        from mlcli.environments._pip_lines import what_counts
         from mlcli.environments._staged import packed
 
         added = _generated.addition(spec.conda, spec.lock)
@@ -214,8 +214,7 @@ class DockerfileBuilder(EnvironmentBuilder):
             client,
             base=below.key if below else _identity(client, image, spec.registry),
             dockerfile=_generated.dockerfile("base", added),
-            lines=added.definition.lines,
-            files=file_stamps(parts(spec.conda or {}).lines),
+            lines=what_counts(parts(spec.conda or {}).lines, copied=True),
             conda=added.conda,
             channels=added.channels,
             lock=added.lock,

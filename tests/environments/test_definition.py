@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from mlcli.domain.errors import MlcliError, UnsupportedError
 from mlcli.domain.redaction import masked
 from mlcli.environments._definition import Definition, definition, fingerprint
+from mlcli.environments._pip_lines import what_counts
 
 OWN = f"{sys.version_info.major}.{sys.version_info.minor}"
 
@@ -151,10 +152,26 @@ def test_requirements_files_count_by_content(tmp_path):
     assert fingerprint(wanted) != first
 
 
-def test_requirements_files_that_name_each_other_end(tmp_path):
-    (tmp_path / "a.txt").write_text("-r b.txt\n")
-    (tmp_path / "b.txt").write_text("-r a.txt\n")
-    assert fingerprint(definition(conda({"pip": [f"-r {tmp_path}/a.txt"]})))
+def test_where_requirements_files_lie_and_what_they_remark_does_not_count(tmp_path):
+    found = set()
+    for folder, remark in (("one", ""), ("two", "# why\n")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "x.whl").write_text("a wheel")
+        (tmp_path / folder / "c.txt").write_text(f"{remark}numpy<3\n")
+        (tmp_path / folder / "r.txt").write_text(f"{remark}six\n-c c.txt\n./x.whl\n")
+        found.add(fingerprint(definition(conda({"pip": [f"-r {tmp_path}/{folder}/r.txt"]}))))
+    assert len(found) == 1
+    (tmp_path / "two" / "c.txt").write_text("numpy<2\n")
+    assert fingerprint(definition(conda({"pip": [f"-r {tmp_path}/two/r.txt"]}))) not in found
+
+
+@pytest.mark.parametrize("option", ["-r", "-c"])
+def test_requirements_files_that_name_each_other_are_refused(tmp_path, option):
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "a.txt").write_text(f"{option} sub/b.txt\n")
+    (tmp_path / "sub" / "b.txt").write_text(f"{option} ../sub/../a.txt\n")
+    with pytest.raises(UnsupportedError, match="names itself"):
+        fingerprint(definition(conda({"pip": [f"{option} {tmp_path}/a.txt"]})))
 
 
 def test_a_changed_project_folder_is_another_environment(tmp_path):
@@ -176,8 +193,10 @@ def test_an_editable_project_is_the_same_whatever_changes_in_it(tmp_path):
     (tmp_path / "a.py").write_text("")
     wanted = definition(conda({"pip": [f"-e {tmp_path}"]}))
     first = fingerprint(wanted)
-    os.utime(tmp_path / "a.py", (2_000_000_000, 2_000_000_000))
+    before = what_counts(wanted.lines, copied=True)
+    (tmp_path / "a.py").write_text("a = 1\n")
     assert fingerprint(wanted) == first
+    assert what_counts(wanted.lines, copied=True) != before, "an image has a copy of it"
 
 
 @pytest.mark.parametrize("line", ["-r {}/missing.txt", "{}/missing.whl", "{}/missing"])
