@@ -114,6 +114,7 @@ class DockerBackend(FolderBackend):
                 self._end(engine, place, folder)
                 return
             engine.start(place.name)
+            _sweep(engine)
         except EngineRefusedError as refused:
             _give_up(engine, place, folder)
             raise _container.explained(refused, prepared) from refused
@@ -168,8 +169,7 @@ class DockerBackend(FolderBackend):
             seen = {run.name: self._seen(engine, run, found.get(place_of_run(run).name)) for run in runs}
         except TransportError as failed:
             return {run.name: Observation(Sight.NO_ANSWER, evidence=failed.message) for run in runs}
-        with suppress(TransportError):
-            _sweep(engine, found.values())
+        _remove_leftovers(engine, found.values())
         return seen
 
     def _seen(self, engine: Engine, run: RunHandle, entry: Mapping[str, Any] | None) -> Observation:
@@ -345,7 +345,13 @@ def _give_up(engine: Engine, place: Place, folder: Path) -> None:
         _remove_all(engine, place.name, folder)
 
 
-def _sweep(engine: Engine, entries: Iterable[Mapping[str, Any]]) -> None:
+def _sweep(engine: Engine) -> None:
+    """Remove what could not be removed when it had ended, because its engine was down then."""
+    with suppress(TransportError):
+        _remove_leftovers(engine, engine.list(_container.RUN))
+
+
+def _remove_leftovers(engine: Engine, entries: Iterable[Mapping[str, Any]]) -> None:
     """Remove containers of ours that nobody will ask for: their run folder is gone, or tells their end already."""
     for entry in entries:
         labels = entry["Labels"]
@@ -354,7 +360,8 @@ def _sweep(engine: Engine, entries: Iterable[Mapping[str, Any]]) -> None:
             continue
         ended = entry["State"] in _OVER and has(folder, agent.EXIT) and _container.KEEP not in labels
         if ended or not folder.exists():
-            engine.remove(entry["Id"])
+            with suppress(TransportError):
+                engine.remove(entry["Id"])
 
 
 def _sentence(error: MlcliError) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Mlcli
-from tests.engines.docker import DockerEngine, FarDockerEngine
+from tests.engines.docker import DockerEngine, FarDockerEngine, OwnDockerEngine
 from tests.engines.sshd import DockerOverSsh
 
 JOB = """
@@ -149,3 +149,38 @@ def test_a_job_on_another_machine_whose_cable_is_cut(
     tcp_docker_engine.mend()
     until(lambda: mlcli("job", "show", "-n", "two", env=environment).json["status"] == "Completed")
     assert tcp_docker_engine.client().containers.list(all=True) == []
+
+
+@pytest.mark.slow
+def test_a_job_whose_engine_dies(
+    mlcli: Mlcli, project: Any, own_docker_engine: OwnDockerEngine, docker_engine: DockerEngine, until: Any
+) -> None:
+    """What has ended meanwhile is known; of what goes on, the last that was seen; with the next job nothing is left."""
+    own_docker_engine.load(docker_engine.tiny_image, docker_engine)
+    environment = own_docker_engine.environment
+    file = project(image=docker_engine.tiny_image)
+    text = file.read_text()
+    for name, rest in (("ends", "while ! [ -e go ]; do sleep 0.1; done; exit 4"), ("goes_on", "sleep 1000")):
+        file.write_text(text.replace("exit 0", rest))
+        assert mlcli("job", "create", "-f", file, "--docker", "-n", name, env=environment).code == 0
+
+    def statuses() -> dict[str, str]:
+        listed = mlcli("job", "list", env=environment)
+        assert listed.code == 0, listed.stderr
+        return {run["name"]: run["status"] for run in listed.json}
+
+    until(lambda: statuses() == {"ends": "Running", "goes_on": "Running"})
+    own_docker_engine.kill()
+    (Path(mlcli("job", "show", "-n", "ends", env=environment).json["folder"]) / "wd" / "go").touch()
+    until(lambda: statuses() == {"ends": "Failed", "goes_on": "Running"})
+    assert mlcli("job", "show", "-n", "ends", env=environment).json["exit_code"] == 4
+    refused = mlcli("job", "cancel", "-n", "goes_on", env=environment)
+    assert "does not answer" in refused.stderr
+    submitted = mlcli("job", "create", "-f", file, "--docker", env=environment)
+    assert submitted.code == 1
+    assert "does not answer" in submitted.stderr
+    own_docker_engine.start()
+    until(lambda: set(statuses().values()) <= {"Failed", "Canceled"})
+    file.write_text(text)
+    assert mlcli("job", "create", "-f", file, "--docker", "--stream", env=environment).code == 0
+    assert own_docker_engine.containers() == []
