@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlcli.domain.errors import MlcliError, NameTakenError, NotFoundError, UnsupportedError, UsageError
+from mlcli.operations import layout
 from mlcli.operations.assets import DATASTORE, create, record
 from mlcli.ports.services import Services
 from mlcli.spec.references import DatastorePath
@@ -22,7 +23,6 @@ _BUILT_IN = {
     DEFAULT: "The default datastore: a folder of the workspace.",
     ARTIFACTS: "What jobs have made, below ExperimentRun/dcid.JOB.",
 }
-_FOLDER = "datastores"
 _LOCAL = "local"
 
 
@@ -76,7 +76,7 @@ def folder(services: Services, name: str) -> Path:
     """The folder that a datastore is. Raises NotFoundError, UnsupportedError for one that is none."""
     asset = _registered(services, name)
     if asset is None:
-        return services.root / _FOLDER / name
+        return services.root / layout.DATASTORES / name
     kind = asset.document["type"]
     if kind != _LOCAL:
         hint = "mlcli reaches datastores of type local: a folder of this machine, a mounted one too"

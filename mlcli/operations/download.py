@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from mlcli.domain.errors import MlcliError, NotFoundError
+from mlcli.domain.plan import OutputPlan
 from mlcli.operations import layout, observe
 from mlcli.operations.carry import load_plan
 from mlcli.ports.services import Services
@@ -46,14 +47,31 @@ def download(
         destination = target / name / part
         backend.fetch(where, source, destination, progress)
         written.append(destination)
+    if everything or output_name is not None:
+        written += _from_datastores(services, name, output_name, target / name / layout.NAMED_OUTPUTS)
     return written
+
+
+def _from_datastores(services: Services, name: str, output: str | None, target: Path) -> Iterator[Path]:
+    """Copy the named outputs (or that one) that lie in a datastore of the workspace."""
+    for entry in load_plan(services.runs, name)[0].outputs:
+        if output in {None, entry.name} and _is_in_datastore(services, entry) and Path(entry.value).exists():
+            from mlcli.operations.fetching import copy_into
+
+            copy_into(Path(entry.value), target / entry.name)
+            yield target / entry.name
+
+
+def _is_in_datastore(services: Services, output: OutputPlan) -> bool:
+    return Path(output.value).is_relative_to(services.root / layout.DATASTORES)
 
 
 def _chosen(
     services: Services, name: str, *, outputs: bool, logs: bool, everything: bool, output: str | None
 ) -> Sequence[tuple[str, str]]:
     if output is not None:
-        return [(f"{layout.NAMED_OUTPUTS}/{output}", _named_output(services, name, output))]
+        source = _named_output(services, name, output)
+        return [] if source is None else [(f"{layout.NAMED_OUTPUTS}/{output}", source)]
     if outputs and not everything:
         return [("outputs", layout.OUTPUTS)]
     if logs and not everything:
@@ -64,9 +82,12 @@ def _chosen(
     return parts
 
 
-def _named_output(services: Services, name: str, output: str) -> str:
+def _named_output(services: Services, name: str, output: str) -> str | None:
+    """Where in the run folder it is; None for one in a datastore of the workspace."""
     plan, _ = load_plan(services.runs, name)
     places = {entry.name: entry.value for entry in plan.outputs}
+    if any(entry.name == output and _is_in_datastore(services, entry) for entry in plan.outputs):
+        return None
     if output not in places:
         has = f"it has: {', '.join(places)}" if places else "it has no named outputs"
         raise NotFoundError(f"job {name} has no output named {output!r}", hint=has)

@@ -28,12 +28,17 @@ def fetch(services: Services, noun: str, reference: AssetReference, target: Path
     else:
         raise MlcliError(f"the {noun} {asset.name}:{asset.version} is {found.path}, which mlcli cannot reach")
     folder = target.absolute() / asset.name
+    copy_into(source, folder, name)
+    return folder
+
+
+def copy_into(source: Path, folder: Path, name: str | None = None) -> None:
+    """Copy what is in a folder, or one file (under ``name``, or its own), into a folder. Raises StoreError."""
     try:
         if source.is_dir():
             shutil.copytree(source, folder, dirs_exist_ok=True)
         else:
             folder.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source, folder / name)
+            shutil.copyfile(source, folder / (name or source.name))
     except (OSError, shutil.Error) as error:
         raise StoreError(f"{source} cannot be copied to {folder}: {error}") from error
-    return folder

@@ -21,3 +21,6 @@ SUPERVISOR_DOCUMENT = "supervisor.json"
 ALLOCATION_DOCUMENT = "allocation.json"
 ENVIRONMENT_DOCUMENT = "environment.json"
 REGISTERED_DOCUMENT = "registered.json"
+
+DATASTORES = "datastores"
+"""Below the workspace, not the run: the datastores that are there without being made."""

@@ -232,7 +232,7 @@ _ASSET_EVIDENCE: Mapping[str, Mapping[str, Generation]] = {
     "component": {"compute": G2},
     "environment": {"docker": G1},
     "data": {"local_path": G2, "paths": G2, "datastore": G2},
-    "model": {"local_path": G2, "model_format": G2},
+    "model": {"local_path": G2, "model_format": G2, "model_uri": G2, "asset_path": G2},
     "compute": {"ssh_key_value": G1, "vnet_name": G1, "admin_username": G1, "priority": G1, "identity_type": G1},
 }
 _COMPONENTS = {G2: ("command",), G3: ("command", "pipeline", "parallel", "spark")}
