@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from mlcli.cli import actions
 from mlcli.cli import environment_about as about
 from mlcli.cli.command import Noun, Session
-from mlcli.cli.options import Flag, Sets, Yes, count, flag, flags, name_of_job
+from mlcli.cli.options import Sets, Yes, count, flag, flags, name_of_job
 from mlcli.cli.tree import NOUNS
 from mlcli.domain.errors import UsageError
 
@@ -172,9 +172,7 @@ def show(
 def build(
     session: Session,
     *,
-    name: Annotated[
-        str | None, Flag(about.NAMED.names, about.NAMED.help, "NAME", named="environment", required=False)
-    ] = None,
+    name: about.OptionalName = None,
     version: about.Version = None,
     label: about.Label = None,
     file: Annotated[str | None, about.FILE] = None,
@@ -208,9 +206,7 @@ def build(
 def build_log(
     session: Session,
     *,
-    name: Annotated[
-        str | None, Flag(about.NAMED.names, about.NAMED.help, "NAME", named="environment", required=False)
-    ] = None,
+    name: about.OptionalName = None,
     version: about.Version = None,
     label: about.Label = None,
     job_name: Annotated[
@@ -218,7 +214,7 @@ def build_log(
         flag("--job-name", metavar="JOB", parse=name_of_job, help="The environment that this job waited for."),
     ] = None,
     fingerprint: Annotated[
-        str | None, flag("--fingerprint", metavar="HEX", help="The environment by fingerprint.")
+        str | None, flag("--fingerprint", metavar="HEX", help="The environment by fingerprint; its first letters do.")
     ] = None,
     docker: about.Docker,
     no_docker: about.NoDocker,
@@ -274,6 +270,7 @@ def update(
     labels = tuple(checked_label(text) for text in add_label)
 
     def change(current: Asset) -> AssetChanges:
+        about.check_labels(current, remove_label)
         texts, maps = edited(changeable, current, [*set_, *add], remove)
         return AssetChanges(
             texts.get("description"), maps.get("tags"), add_labels=labels, remove_labels=tuple(remove_label)
@@ -315,11 +312,7 @@ def delete(
 
     reference = about.reference(name, version, label)
     chosen = environments.registered(session.services, reference).version if reference.label else reference.version
-    what = (
-        f"version {chosen} of the environment {reference.name}"
-        if chosen
-        else f"every version of the environment {reference.name}"
-    )
+    what = f"{f'version {chosen}' if chosen else 'every version'} of the environment {reference.name}"
     actions.ask(session, f"Delete {what}?", yes=yes)
     session.services.assets.delete(environments.KIND, reference.name, chosen)
     session.console.notice(f"deleted {what}")

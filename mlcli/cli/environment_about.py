@@ -51,6 +51,10 @@ NAMED = Flag(
     complete=complete_environment,
 )
 Name = Annotated[str, NAMED]
+OptionalName = Annotated[
+    str | None,
+    Flag(NAMED.names, NAMED.help, "NAME", named="environment", required=False, complete=complete_environment),
+]
 Version = Annotated[str | None, flag("--version", "-v", metavar="VERSION", help="Its version (default: the latest).")]
 Label = Annotated[
     str | None, flag("--label", "-l", metavar="LABEL", help="The version with this label, such as latest.")
@@ -101,6 +105,14 @@ def record(session: Session, reference: AssetReference, asset: Asset | None, spe
         "archived": False,
         **environment_document(spec),
     }
+
+
+def check_labels(asset: Asset, removed: list[str]) -> None:
+    """Raises UsageError for a label to be taken away that the version has not."""
+    missing = [label for label in removed if label not in asset.labels]
+    if missing:
+        hint = f"it has: {', '.join(asset.labels)}" if asset.labels else "it has none"
+        raise UsageError(f"--remove-label {missing[0]}: {asset.name}:{asset.version} has no such label", hint=hint)
 
 
 def asked(docker: bool, no_docker: bool) -> bool | None:

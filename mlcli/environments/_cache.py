@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -21,6 +22,7 @@ from mlcli.ports.environments import BuiltEnvironment
 Record = Mapping[str, Any]
 Log = Callable[[str], None]
 _RECORD = "environment.json"
+_FINGERPRINT = r"[0-9a-f]{6,64}"
 
 
 class BuildCache:
@@ -91,9 +93,11 @@ class BuildCache:
         return freed
 
     def build_log(self, key: str) -> Path | None:
-        """The log of the last build, None when there is none."""
-        log = self._folder / f"{key}.log"
-        return log if log.is_file() else None
+        """The log of the last build, None when there is none. The first letters of a fingerprint do, where they tell it."""
+        if re.fullmatch(_FINGERPRINT, key) is None:
+            return None
+        found = list(self._folder.glob(f"{key}*.log"))
+        return found[0] if len(found) == 1 else None
 
     def last_failure(self, key: str) -> EnvironmentBuildError | None:
         """How the last build failed, None when it did not."""

@@ -193,6 +193,7 @@ def test_a_wrong_file_is_told_with_its_place(mlcli: Mlcli, tmp_path: Path, text:
         (["build"], 2, "--name, or a --file"),
         (["build-log"], 2, "whose build log"),
         (["build-log", "--fingerprint", "abc"], 3, "no build log"),
+        (["build-log", "--fingerprint", "../../x"], 3, "no build log"),
         (["build-log", "--job-name", "nobody"], 3, "nobody"),
         (["delete", "nowhere", "--yes"], 3, "nowhere"),
         (["archive", "nowhere"], 3, "nowhere"),
@@ -206,6 +207,14 @@ def test_what_cannot_be_done_is_told(mlcli: Mlcli, arguments: list[str], code: i
     assert words in done.stderr
     assert done.stdout == ""
     assert "Traceback" not in done.stderr
+
+
+def test_a_label_that_is_not_there_is_not_taken_away(mlcli: Mlcli) -> None:
+    ok(mlcli("environment", "create", "-n", "e", "-i", "x"))
+    ok(mlcli("environment", "update", "e", "--add-label", "prod"))
+    refused = mlcli("environment", "update", "e", "--remove-label", "test")
+    assert refused.code == 2
+    assert "it has: prod" in refused.stderr
 
 
 def test_lists(mlcli: Mlcli) -> None:
@@ -289,7 +298,11 @@ def test_it_is_built_now_once_and_its_log_is_at_hand(mlcli: Mlcli, tiny: str) ->
     assert after["fingerprint"] == before["fingerprint"] == ok(first)["fingerprint"]
     log = Path(after["build_log"]).read_text()
     assert "alpha==2.0" in log
-    for asked in (["show", tiny, "--log"], ["build-log", tiny], ["build-log", "--fingerprint", after["fingerprint"]]):
+    key = after["fingerprint"]
+    for asked in (
+        *(["show", tiny, "--log"], ["build-log", tiny]),
+        *(["build-log", "--fingerprint", key], ["build-log", "--fingerprint", key[:12]]),
+    ):
         assert mlcli("environment", *asked).stdout == log
     (built,) = ok(mlcli("environment", "list", "--cached"))
     assert (built["fingerprint"], built["builder"]) == (after["fingerprint"], "venv")
