@@ -217,11 +217,14 @@ def _nodes(context: Context, body: Body) -> Findings:
     compute, resources = mapping(body.tree.get("compute")), mapping(body.tree.get("resources"))
     distribution = mapping(body.tree.get("distribution"))
     where = {"compute": compute, "resources": resources, "distribution": distribution}
-    least = {"parameter_server_count": 0, "port": 0, "dashboard_port": 0}
+    least = {"parameter_server_count": 0, "port": 0, "dashboard_port": 0, "gpus": 0}
+    cpus = number(resources.get("cpus"))
+    if cpus is not None and cpus <= 0:
+        yield context.document.diagnose((*body.path, "resources", "cpus"), "out-of-range", "'cpus' must be more than 0")
     for section, values in where.items():
         for key, value in values.items():
             count = integer(value)
-            if key != "properties" and count is not None and count < least.get(key, 1):
+            if key not in {"properties", "cpus"} and count is not None and count < least.get(key, 1):
                 message = f"'{key}' must be at least {least.get(key, 1)}"
                 yield context.document.diagnose((*body.path, section, key), "out-of-range", message)
     nodes = integer(compute.get("instance_count", resources.get("instance_count", 1)))

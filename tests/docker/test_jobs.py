@@ -76,6 +76,12 @@ def test_the_exit_code_is_the_job_s(mlcli: Mlcli, project: Any, on_engine: Mappi
     assert "the command exited with code 3" in told.stderr
 
 
+def test_a_job_may_ask_for_no_gpu(mlcli: Mlcli, project: Any, on_engine: Mapping[str, str]) -> None:
+    """On a machine without one, of a job that would take all."""
+    settings = ("--set", "resources.gpus=0", "resources.cpus=0.5")
+    assert mlcli("job", "create", "-f", project(), "--docker", "--stream", *settings, env=on_engine).code == 0
+
+
 def test_a_job_is_cancelled(mlcli: Mlcli, project: Any, on_engine: Mapping[str, str], until: Any) -> None:
     file = project()
     file.write_text(file.read_text().replace("exit 0", "sleep 1000"))
