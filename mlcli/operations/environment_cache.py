@@ -112,15 +112,32 @@ def _again_in_container(services: Services, asked: EnvironmentSpec, record: Mapp
     if standing(services, by_id, in_container=True).plan.cached:
         return Again(_named(by_id, asked), container=True)
     exact = _remade(record, asked)
+    same = record["digest"] is not None or _is_defined_so(services, asked, record)
     if exact is not None:
-        return Again(_named(exact, asked), container=True)
+        notice = (
+            "" if same else "the image is made again with the same versions; what it starts from may be another now"
+        )
+        return Again(_named(exact, asked), container=True, notice=notice)
     gone = f"the image {record['image'][:19]} is gone, and no registry has it"
-    if standing(services, asked, in_container=True).plan.fingerprint != record["fingerprint"]:
+    if asked.build is None:
+        raise UnsupportedError(
+            f"{gone}; {asked.image} is another image now, or none",
+            hint="put it back (docker load), or submit without --environment-of",
+        )
+    if not same:
         raise UnsupportedError(
             f"{gone}; and what it was made from (its Dockerfile, its context or its base image) is another now",
             hint="put that back as it was, or submit without --environment-of",
         )
     return Again(asked, container=True, notice=f"{gone}: it is made again from its definition")
+
+
+def _is_defined_so(services: Services, asked: EnvironmentSpec, record: Mapping[str, Any]) -> bool:
+    """Whether the definition, with all that it names, is still the one of the record."""
+    try:
+        return bool(standing(services, asked, in_container=True).plan.fingerprint == record["fingerprint"])
+    except MlcliError:
+        return False
 
 
 def _remade(record: Mapping[str, Any], asked: EnvironmentSpec) -> EnvironmentSpec | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from collections.abc import Iterator
@@ -107,6 +108,29 @@ def test_the_image_of_an_older_definition_is_taken_by_its_id(
     gone = mlcli("job", "create", "-f", job, "--environment-of", "first", env=engine)
     assert gone.code == 1
     assert "is another now" in gone.stderr
+
+
+def test_an_image_that_is_gone_is_not_replaced_by_what_has_its_name_now(
+    mlcli: Mlcli, engine: dict[str, str], docker_engine: DockerEngine, tmp_path: Path
+) -> None:
+    client, name = docker_engine.client(), "mlcli-test/named-again:1"
+    job = tmp_path / "job.yml"
+    job.write_text(f"command: cat /word\nenvironment: {{image: '{name}'}}\n")
+    images = []
+    try:
+        for word in ("one", "two"):
+            recipe = f"FROM {docker_engine.tiny_image}\nRUN echo {word} {tmp_path} > /word\n"
+            images.append(client.images.build(fileobj=io.BytesIO(recipe.encode()), tag=name, rm=True)[0])
+            done = mlcli("job", "create", "-f", job, "-n", word, "--stream", "-o", "none", env=engine)
+            assert done.stdout == f"{word} {tmp_path}\n", done.stderr
+        again = ("job", "create", "-f", job, "--environment-of", "one", "--stream", "-o", "none")
+        assert mlcli(*again, env=engine).stdout == f"one {tmp_path}\n", "by its id, while it is there"
+        client.images.remove(str(images[0].id))
+        gone = mlcli(*again, env=engine)
+        assert gone.code == 1
+        assert f"{name} is another image now" in gone.stderr
+    finally:
+        client.images.remove(name)
 
 
 def test_an_image_with_a_conda_file(
