@@ -19,6 +19,7 @@ from mlcli.domain.errors import MlcliError, TransportError, UnsupportedError
 if TYPE_CHECKING:
     from docker import DockerClient
 
+RUN = "mlcli.run"  # every container of ours has this label: the run's name, or nothing for one that only looks into an image
 TIMEOUT_S = 60
 _REACH_S = 5  # an engine on another machine that does not answer must not hold up whoever only looks
 _DEFAULT_SOCKET = "/var/run/docker.sock"

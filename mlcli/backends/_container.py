@@ -12,6 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from mlcli import docker_engine
 from mlcli.backends import _launcher
 from mlcli.backends._docker_args import DockerArgs, gpus, parse, size
 from mlcli.backends._folder import folder_of
@@ -21,7 +22,7 @@ from mlcli.domain.job import CommandJob, DataInput, Resources
 from mlcli.domain.plan import Plan
 from mlcli.ports.backends import Prepared
 
-RUN, FOLDER, OWNER = "mlcli.run", "mlcli.run_folder", "mlcli.owner"
+FOLDER, OWNER = "mlcli.run_folder", "mlcli.owner"
 KEEP = "mlcli.keep"
 _SYSTEM = ("/bin", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/libx32", "/proc", "/run", "/sbin", "/sys", "/var/run")
 _PROGRAMS = ("/usr/bin", "/usr/lib", "/usr/lib64", "/usr/local/bin", "/usr/local/lib", "/usr/sbin", "/usr/libexec")
@@ -99,7 +100,7 @@ def body(prepared: Prepared, given: DockerArgs, user: User, *, owner: str, mount
     ``mounted``: the engine is on this machine, and the job's folders are its own.
     """
     plan = prepared.plan
-    labels = {**given.config.get("Labels", {}), RUN: plan.run, FOLDER: plan.run_folder, OWNER: owner}
+    labels = {**given.config.get("Labels", {}), docker_engine.RUN: plan.run, FOLDER: plan.run_folder, OWNER: owner}
     if plan.container is not None and plan.container.keep:
         labels[KEEP] = "1"
     mounts = [*(_mounts(plan) if mounted else ()), *given.host.get("Mounts", ())]

@@ -165,7 +165,7 @@ class DockerBackend(FolderBackend):
 
     def _ask(self, engine: Engine, runs: Sequence[RunHandle]) -> Mapping[str, Observation]:
         try:
-            found = {_name(entry): entry for entry in engine.list(_container.RUN)}
+            found = {_name(entry): entry for entry in engine.list(docker_engine.RUN)}
             seen = {run.name: self._seen(engine, run, found.get(place_of_run(run).name)) for run in runs}
         except TransportError as failed:
             return {run.name: Observation(Sight.NO_ANSWER, evidence=failed.message) for run in runs}
@@ -348,20 +348,26 @@ def _give_up(engine: Engine, place: Place, folder: Path) -> None:
 def _sweep(engine: Engine) -> None:
     """Remove what could not be removed when it had ended, because its engine was down then."""
     with suppress(TransportError):
-        _remove_leftovers(engine, engine.list(_container.RUN))
+        _remove_leftovers(engine, engine.list(docker_engine.RUN))
 
 
 def _remove_leftovers(engine: Engine, entries: Iterable[Mapping[str, Any]]) -> None:
-    """Remove containers of ours that nobody will ask for: their run folder is gone, or tells their end already."""
-    for entry in entries:
-        labels = entry["Labels"]
-        folder = Path(labels.get(_container.FOLDER, ""))
-        if labels.get(_container.OWNER) != _owner() or not folder.parent.is_dir():
-            continue
-        ended = entry["State"] in _OVER and has(folder, agent.EXIT) and _container.KEEP not in labels
-        if ended or not folder.exists():
-            with suppress(TransportError):
-                engine.remove(entry["Id"])
+    """Remove containers of ours that nobody will ask for."""
+    for entry in filter(_is_left_over, entries):
+        with suppress(TransportError):
+            engine.remove(entry["Id"])
+
+
+def _is_left_over(entry: Mapping[str, Any]) -> bool:
+    """Its run folder is gone, or tells its end already; or it was to look into an image and was never started."""
+    labels = entry["Labels"]
+    if not labels[docker_engine.RUN]:
+        return bool(entry["State"] == "created" and time.time() - entry["Created"] > LOST_GRACE_S)
+    folder = Path(labels.get(_container.FOLDER, ""))
+    if labels.get(_container.OWNER) != _owner() or not folder.parent.is_dir():
+        return False
+    ended = entry["State"] in _OVER and has(folder, agent.EXIT) and _container.KEEP not in labels
+    return ended or not folder.exists()
 
 
 def _sentence(error: MlcliError) -> str:

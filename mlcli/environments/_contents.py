@@ -96,7 +96,10 @@ def _asked(client: DockerClient, image_id: str) -> Contents:
 
 
 def _printed(client: DockerClient, image_id: str, entrypoint: list[str]) -> str | None:
-    """What a command prints in a container that goes away with it, even if we are killed; None: it cannot start."""
+    """What a command prints in a container that goes away with it, even if we are killed; None: it cannot start.
+
+    If we are killed before it starts, the next container job takes it away.
+    """
     from docker.errors import APIError, NotFound
 
     with docker_engine.errors("the Docker Engine"):
@@ -104,7 +107,7 @@ def _printed(client: DockerClient, image_id: str, entrypoint: list[str]) -> str 
             image_id,
             command=[],
             entrypoint=entrypoint,
-            labels={ASKING: ""},
+            labels={docker_engine.RUN: "", ASKING: ""},
             host_config=client.api.create_host_config(auto_remove=True, network_mode="none"),
         )["Id"]
         try:

@@ -20,6 +20,7 @@ import pytest
 
 from mlcli import agent
 from mlcli import docker_engine as product
+from mlcli.backends import docker
 from mlcli.backends._engine import Engine
 from mlcli.backends.docker import DockerBackend
 from mlcli.docker_engine import container_name, shell_hint
@@ -305,6 +306,21 @@ def test_a_container_whose_run_folder_is_gone_is_removed(
     shutil.rmtree(with_python.folder)
     other.until(lambda: other.look().sight is Sight.RUNNING)
     assert docker_engine.containers(below=Path(with_python.folder)) == []
+
+
+def test_a_look_into_an_image_that_was_killed_before_it_began(
+    docker_engine: DockerEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What somebody is about to start stays; what is older than that goes with the next job."""
+    engine, now = Engine(docker_engine.base_url), time.time
+    container = docker_engine.client().api.create_container(docker_engine.tiny_image, "true", labels={product.RUN: ""})
+    try:
+        [entry] = [entry for entry in engine.list(product.RUN) if entry["Id"] == container["Id"]]
+        assert not docker._is_left_over(entry)
+        monkeypatch.setattr(time, "time", lambda: now() + 60)
+        assert docker._is_left_over(entry)
+    finally:
+        engine.remove(container["Id"])
 
 
 # Two at once, and killed
