@@ -21,8 +21,8 @@ _GOES = ("wd", "user_logs", "named-outputs", "inputs", _launcher.FOLDER, agent.L
 _STAYS_THERE = frozenset({"inputs", _launcher.FOLDER, agent.LAUNCH, agent.LOCK, agent.RESERVED})
 _COMES = frozenset({"wd", "user_logs", "named-outputs", agent.AGENT, agent.CANCEL, agent.EXIT})
 _STAGING = f"{_launcher.FOLDER}/home"
-_NO_FILE = 44
-_READ = f'[ -f "$1" ] || exit {_NO_FILE}; tail -c "+$2" "$1" | if [ "$3" ]; then head -c "$3"; else cat; fi'
+# The first byte says whether there is such a file; an engine whose container is just ending says something else.
+_READ = '[ -f "$1" ] || { printf %s -; exit; }; printf %s +; tail -c "+$2" "$1" | if [ "$3" ]; then head -c "$3"; else cat; fi'
 
 
 def copy_in(engine: Engine, name: str, plan: Plan, user: str) -> None:
@@ -100,9 +100,8 @@ def read(engine: Engine, name: str, path: str, offset: int, limit: int | None) -
     """Bytes of a file in a container that may still run; None when there is no such file."""
     argv = ["/bin/sh", "-c", _READ, "sh", path, str(offset + 1), "" if limit is None else str(limit)]
     answer = engine.execute(name, argv)
-    if answer is not None:
-        code, output = answer
-        return None if code == _NO_FILE else output
+    if answer is not None and answer[1][:1] in {b"+", b"-"}:
+        return answer[1][1:] if answer[1][:1] == b"+" else None
     chunks = engine.find_archive(name, path)
     return None if chunks is None else one_file(chunks, offset, limit)
 

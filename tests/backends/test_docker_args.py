@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlcli.backends._container import arguments, check_container, exit_record, seconds
@@ -92,12 +92,14 @@ def test_what_is_no_flag_is_refused(text: str, said: str) -> None:
     assert refused.value.hint
 
 
+@settings(deadline=None)
 @given(st.text(max_size=40))
 def test_no_text_is_a_traceback(text: str) -> None:
     with suppress(UnsupportedError):
         parse(text)
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(st.sampled_from(["--memory", "--cpus", "--ulimit", "--mount", "-v", "--gpus", "--env"]), st.text())
@@ -175,6 +177,7 @@ def test_an_end_that_only_the_engine_knows(
     assert record["ended_at"] == seconds("2026-11-21T13:28:46.500000000Z")
 
 
+@settings(deadline=None)
 @given(
     st.dictionaries(
         st.text(st.characters(exclude_characters="\0=", exclude_categories=["Cs"]), min_size=1),

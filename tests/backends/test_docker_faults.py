@@ -523,6 +523,18 @@ def test_results_that_are_cut_off_are_fetched_again(far: ContainerJob, monkeypat
     assert far.backend.list_files(far.handle, "wd/outputs") == {"m": 3_000_000}
 
 
+def test_what_an_engine_says_of_a_container_that_is_ending_is_no_log(
+    far: ContainerJob, docker_engine: DockerEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    far.submit("echo said")
+    api = docker_engine.client().api
+    far.until(lambda: api.inspect_container(container_of(far))["State"]["Status"] == "exited")
+    told = b"cannot exec in a deleted state: unknown\r\n"
+    monkeypatch.setattr(Engine, "execute", lambda *_: (126, told))
+    assert far.log() == b"said\n"
+    assert far.backend.read(far.handle, "user_logs/none.txt") is None
+
+
 def test_inputs_and_outputs_of_a_far_job(far: ContainerJob, tmp_path: Path) -> None:
     data, file = tmp_path / "da ta", tmp_path / "one.csv"
     data.mkdir()
