@@ -225,7 +225,8 @@ def _shared_daemon(*flags: str) -> Dockerd:
     """The engine that the tests start; whether it runs is another question."""
     name = f"{PREFIX}docker-{hashlib.sha256(bytes(cache_folder())).hexdigest()[:8]}"
     folder = Path(tempfile.gettempdir()) / name  # short: sockets live there
-    folder.mkdir(mode=0o700, exist_ok=True)
+    folder.mkdir(exist_ok=True)
+    folder.chmod(0o711)  # whoever is in the socket's group finds it
     return Dockerd(folder, cache_folder() / "docker", flags=flags)
 
 
