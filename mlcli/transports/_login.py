@@ -18,7 +18,9 @@ from mlcli.transports._paramiko import paramiko
 from mlcli.transports._ssh_config import Hop, Question, host_of_jump
 
 Secrets = Callable[[str, str], "str | None"]
-"""``secrets(kind, prompt)``: the passphrase, password or answer (``kind``) that ``prompt`` asks for; None when nobody knows."""
+"""``secrets(kind, subject)``: the ``passphrase`` of a key file, the ``password`` of ``user@address:port``, or the ``answer`` to a
+question of the host's; None when nobody knows it.
+"""
 
 AUTHENTICATION_S = 60.0
 _FAST_CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com")
@@ -225,6 +227,7 @@ class _Login:
         self._secrets = secrets
         self._tried: list[str] = []
         self._problems: list[str] = []
+        self._unanswered: list[str] = []
         self._allowed: list[str] = []
 
     def do(self) -> None:
@@ -301,9 +304,10 @@ class _Login:
         return None
 
     def _unlock(self, file: Path) -> Any:
-        passphrase = self._secrets("passphrase", f"Passphrase of the key {file}: ")
+        passphrase = self._secrets("passphrase", str(file))
         if passphrase is None:
             self._problems.append(f"the key {file} has a passphrase, and nobody gave it")
+            self._unanswered.append("passphrase")
             return None
         try:
             return _read_key(file, passphrase)
@@ -317,9 +321,10 @@ class _Login:
             return True
         if not {"password", "keyboard-interactive"} & set(self._allowed):
             return False
-        password = self._secrets("password", f"Password of {self._hop.user} on {self._hop}: ")
+        password = self._secrets("password", f"{self._hop.user}@{self._hop.address}:{self._hop.port}")
         if password is None:
             self._problems.append("it takes a password, and nobody gave one")
+            self._unanswered.append("password")
             return False
         if "password" in self._allowed:
             return self._try("the password", self._transport.auth_password, password, None, False)
@@ -347,7 +352,17 @@ class _Login:
         return TransportError(
             f"{self._hop}: the login as {self._hop.user} was refused; {'; '.join(parts)}",
             transient=False,
-            hint="check the user's name and the key (its public part must stand in ~/.ssh/authorized_keys there), or the password",
+            hint=self._way_in(),
+        )
+
+    def _way_in(self) -> str:
+        if not self._unanswered:
+            return "check the user's name and the key (its public part must stand in ~/.ssh/authorized_keys there), or the password"
+        what = self._unanswered[0]
+        return (
+            f"give the {what} in the variable MLCLI_SSH_{what.upper()}, or have it in the system's keyring "
+            "(`mlcli compute attach` puts it there), or run this at a terminal, which asks for it"
+            + ("; an ssh-agent that has the key needs none" if what == "passphrase" else "")
         )
 
     def _broken(self, failed: Exception) -> TransportError:

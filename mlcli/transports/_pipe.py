@@ -168,14 +168,14 @@ def _remembered(secrets: Secrets) -> Secrets:
     """Nobody is asked twice for the same: a connection that drops is made again without a word."""
     known: dict[tuple[str, str], str] = {}
 
-    def ask(kind: str, prompt: str) -> str | None:
+    def ask(kind: str, subject: str) -> str | None:
         if kind == "answer":  # a one-time code
-            return secrets(kind, prompt)
-        if (kind, prompt) not in known:
-            told = secrets(kind, prompt)
+            return secrets(kind, subject)
+        if (kind, subject) not in known:
+            told = secrets(kind, subject)
             if told is None:
                 return None
-            known[kind, prompt] = told
-        return known[kind, prompt]
+            known[kind, subject] = told
+        return known[kind, subject]
 
     return ask

@@ -31,9 +31,9 @@ PATIENCE_S = 60.0
 _PART_BYTES = 4 << 20
 
 
-def nobody(kind: str, prompt: str) -> None:
+def nobody(kind: str, subject: str) -> None:
     """Secrets when there is nobody to ask."""
-    del kind, prompt
+    del kind, subject
 
 
 def silent(sentence: str) -> None:
@@ -42,9 +42,10 @@ def silent(sentence: str) -> None:
 
 
 class SshTransport(Transport):
-    """A machine with an SSH port. ``secrets(kind, prompt)`` is asked for a ``passphrase``, a ``password`` or an ``answer``
-    (to a question of the host's) when one is needed, and answers None when it does not know. ``patience_s``: seconds that a
-    connection that dropped is tried to be made again; ``tell`` takes a sentence about it.
+    """A machine with an SSH port. ``secrets(kind, subject)`` is asked for the ``passphrase`` of a key file, the ``password``
+    of ``user@address:port`` or the ``answer`` to a question of the host's when one is needed, and answers None when it does
+    not know. ``patience_s``: seconds that a connection that dropped is tried to be made again; ``tell`` takes a sentence
+    about it.
     """
 
     def __init__(

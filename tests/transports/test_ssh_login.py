@@ -48,8 +48,8 @@ class Told:
         self.answers = list(answers)
         self.asked: list[tuple[str, str]] = []
 
-    def __call__(self, kind: str, prompt: str) -> str | None:
-        self.asked.append((kind, prompt))
+    def __call__(self, kind: str, subject: str) -> str | None:
+        self.asked.append((kind, subject))
         return self.answers.pop(0) if self.answers else None
 
 
@@ -99,7 +99,7 @@ def test_a_key_with_a_passphrase_is_asked_for_once(
     assert transport.run(["true"]).code == 0
     transport.close()
     assert transport.run(["true"]).code == 0
-    assert told.asked == [("passphrase", f"Passphrase of the key {tmp_path / 'key'}: ")]
+    assert told.asked == [("passphrase", str(tmp_path / "key"))]
 
 
 @pytest.mark.parametrize(("answers", "said"), [(["wrong one"], "is wrong"), ([], "nobody gave it")])
@@ -143,15 +143,13 @@ def with_password(make_sshd: MakeSshd, method: str = "PasswordAuthentication yes
 
 
 def test_a_password(make_sshd: MakeSshd, reach: Reach) -> None:
-    with_password(make_sshd)
+    sshd = with_password(make_sshd)
     told = Told(PASSWORD)
     transport = reach(user="mlcli-word", secrets=told)
     assert transport.run(["echo", "in"]).stdout == b"in\n"
     transport.close()
     assert transport.run(["true"]).code == 0
-    ((kind, prompt),) = told.asked
-    assert kind == "password"
-    assert "mlcli-word" in prompt
+    assert told.asked == [("password", f"mlcli-word@127.0.0.1:{sshd.port}")]
 
 
 def test_questions_instead_of_a_password(make_sshd: MakeSshd, reach: Reach) -> None:
@@ -180,7 +178,10 @@ def test_a_wrong_password_is_not_repeated_in_the_error(make_sshd: MakeSshd, reac
 
 def test_a_password_that_nobody_gives(make_sshd: MakeSshd, reach: Reach) -> None:
     with_password(make_sshd)
-    assert "it takes a password, and nobody gave one" in refused(reach, user="mlcli-word").message
+    error = refused(reach, user="mlcli-word")
+    assert "it takes a password, and nobody gave one" in error.message
+    for way in ("MLCLI_SSH_PASSWORD", "keyring", "terminal"):
+        assert way in (error.hint or "")
 
 
 def test_no_secret_is_on_a_command_line_or_in_a_file(make_sshd: MakeSshd, reach: Reach, tmp_path: Path) -> None:
