@@ -25,6 +25,7 @@ ROOMS: dict[str, dict[str, Entry]] = {
     "backends": {
         "local": Entry("mlcli.backends.batch:BatchBackend"),
         "docker": Entry("mlcli.backends.docker:DockerBackend"),
+        "ssh": Entry("mlcli.backends.batch:BatchBackend", extra="ssh"),
     },
     "transports": {
         "local": Entry("mlcli.transports.local:LocalTransport"),
@@ -47,6 +48,8 @@ COMPUTES: dict[str, str] = {
     "local": "local",
     "amlcompute": "local",
     "computeinstance": "local",
+    "virtualmachine": "ssh",
+    "ssh": "ssh",
 }
 """Type of compute -> the backend that runs its jobs. A type that is not here can be written down, and not used yet."""
 

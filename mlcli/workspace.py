@@ -13,10 +13,11 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import Field, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mlcli import agent, registry
 from mlcli.domain.errors import MlcliError, NotFoundError, UnsupportedError, UsageError
@@ -26,6 +27,12 @@ from mlcli.operations import layout
 from mlcli.ports.backends import Backend
 from mlcli.ports.environments import EnvironmentBuilder
 from mlcli.ports.stores import AssetStore, ComputeStore, DownloadCache, RunStore, SnapshotStore
+
+if TYPE_CHECKING:
+    from mlcli.transports.ssh import SshTransport
+
+_SSH = "ssh."
+"""Before the key of an SSH host: the name of its backend."""
 
 
 class Workspace:
@@ -37,7 +44,8 @@ class Workspace:
         self.root = home / "workspaces" / name
         self.settings = settings
         self._backends: dict[str, Backend] = {}
-        self._builders: dict[str, EnvironmentBuilder] = {}
+        self._transports: dict[str, SshTransport] = {}
+        self._builders: dict[tuple[str, str], EnvironmentBuilder] = {}
         self._supervisors: list[object] = []
 
     @cached_property
@@ -77,7 +85,8 @@ class Workspace:
     def notices(self) -> list[str]:
         """What the stores that were opened had to mend, as sentences for the person."""
         opened = [vars(self)[name] for name in ("runs", "snapshots", "assets", "computes") if name in vars(self)]
-        return [sentence for store in opened for sentence in store.notices]
+        heard = [getattr(backend, "notices", ()) for backend in self._backends.values()]
+        return [sentence for notices in (*(store.notices for store in opened), *heard) for sentence in notices]
 
     @cached_property
     def downloads(self) -> DownloadCache:
@@ -87,12 +96,14 @@ class Workspace:
         return WebDownloads(self.home)
 
     def backend(self, name: str) -> Backend:
-        """The backend of that registered name, built once."""
+        """The backend of that registered name, or of an SSH host (``ssh.KEY``), built once."""
         if name not in self._backends:
             self._backends[name] = self._build_backend(name)
         return self._backends[name]
 
     def _build_backend(self, name: str) -> Backend:
+        if name.startswith(_SSH):
+            return self._build_ssh_backend(name)
         backend = registry.load("backends", name)
         if name != "local":
             built: Backend = backend(self.settings)
@@ -102,16 +113,45 @@ class Workspace:
         local: Backend = backend(transport, scheduler, self.settings)
         return local
 
+    def _build_ssh_backend(self, name: str) -> Backend:
+        transport = self._ssh(name)
+        scheduler = registry.load("schedulers", "process")()
+        folder, workspace = transport.folder(), self._id()
+        backend = registry.load("backends", "ssh")
+        built: Backend = backend(transport, scheduler, self.settings, name=name, folder=folder, workspace=workspace)
+        return built
+
+    def _ssh(self, name: str) -> SshTransport:
+        """The one connection of this process to the host of an ``ssh.KEY``."""
+        if name not in self._transports:
+            host = self.computes.host(name.removeprefix(_SSH))
+            self._transports[name] = registry.load("transports", "ssh")(host)
+        return self._transports[name]
+
+    def _id(self) -> str:
+        """What tells this workspace from all others, on machines that several use."""
+        file = self.root / "id"
+        if not file.exists():
+            self.root.mkdir(parents=True, exist_ok=True)
+            fresh = file.with_name(f".id.{os.getpid()}")
+            fresh.write_text(os.urandom(6).hex())
+            with suppress(FileExistsError):
+                os.link(fresh, file)
+            fresh.unlink()
+        return file.read_text()
+
     def backend_of_compute(self, compute: str, *, container: bool = False) -> str:
         """The backend that serves a compute. Raises NotFoundError, UnsupportedError."""
         if compute == "local":
             return "docker" if container else "local"
         try:
-            kind = self.computes.get(compute).type
+            found = self.computes.get(compute)
         except NotFoundError as missing:
             elsewhere = "to run on this machine add: --set compute=local"
             raise NotFoundError(missing.message, hint=f"{missing.hint}; {elsewhere}") from None
-        backend = registry.compute_backend(kind)
+        backend = registry.compute_backend(found.type)
+        if found.ssh is not None and backend == "ssh":
+            return f"{_SSH}{found.ssh.key}"
         return "docker" if container and backend == "local" else backend
 
     def environment_builders(self) -> Iterator[EnvironmentBuilder]:
@@ -119,17 +159,30 @@ class Workspace:
         for name in registry.names("environments"):
             yield self.environment_builder_named(name)
 
-    def environment_builder_named(self, name: str) -> EnvironmentBuilder:
-        """The builder of that registered name, made once."""
-        if name not in self._builders:
-            self._builders[name] = registry.load("environments", name)(self.home, self.settings)
-        return self._builders[name]
+    def environment_builder_named(self, name: str, backend: str = "local") -> EnvironmentBuilder:
+        """The builder of that registered name, made once for each machine."""
+        where = backend if backend.startswith(_SSH) else "local"
+        if (where, name) not in self._builders:
+            self._builders[where, name] = self._build_builder(name, where)
+        return self._builders[where, name]
 
-    def environment_builder(self, spec: EnvironmentSpec, *, container: bool = False) -> EnvironmentBuilder:
+    def _build_builder(self, name: str, where: str) -> EnvironmentBuilder:
+        if where != "local" and name != "current":
+            raise UnsupportedError(
+                f"environments of kind {name} cannot be built on an SSH host yet",
+                hint="use the host's own interpreter with: --set environment=current",
+            )
+        near: EnvironmentBuilder = registry.load("environments", name)(self.home, self.settings)
+        return near
+
+    def environment_builder(
+        self, spec: EnvironmentSpec, *, container: bool = False, backend: str = "local"
+    ) -> EnvironmentBuilder:
         """The first builder that accepts this environment. Raises UnsupportedError when none does."""
-        for builder in self.environment_builders():
+        for name in registry.names("environments"):
+            builder = self.environment_builder_named(name)
             if builder.container is container and builder.accepts(spec):
-                return builder
+                return self.environment_builder_named(name, backend)
         raise UnsupportedError(
             "no environment builder here can make this environment",
             hint="use your own interpreter with: --set environment=current",

@@ -39,6 +39,15 @@ class FolderBackend(Backend):
     def _write_launch(self, run_folder: str, record: dict[str, object]) -> None:
         self._transport.write(posixpath.join(run_folder, agent.LAUNCH), agent.encode(record).encode())
 
+    def deliver(self, source: Path, target: str, log: Callable[[str], None], *, copy: bool) -> None:
+        """Kept by what it holds, beside the run folders."""
+        from mlcli.backends._delivery import deliver
+
+        deliver(self._transport, self._data_folder(target), source, target, log, copy=copy)
+
+    def _data_folder(self, target: str) -> str:
+        return posixpath.join(posixpath.dirname(target), ".data")
+
     def _link(self, source: str, target: str) -> None:
         self._transport.make_folder(posixpath.dirname(target))
         self._command("ln", "-sfn", source, target)

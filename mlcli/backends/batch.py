@@ -6,6 +6,7 @@ import posixpath
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from itertools import islice
+from pathlib import Path
 
 from mlcli import agent
 from mlcli.backends._checks import check_one_process
@@ -25,10 +26,38 @@ _ASKED_AT_ONCE = 500  # run folders in one command line, well below the shortest
 class BatchBackend(FolderBackend):
     """Runs jobs where ``transport`` leads, by way of ``scheduler``. The agent there does the watching."""
 
-    def __init__(self, transport: Transport, scheduler: Scheduler, settings: Settings, *, name: str = "local") -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        scheduler: Scheduler,
+        settings: Settings,
+        *,
+        name: str = "local",
+        folder: str | None = None,
+        workspace: str = "",
+    ) -> None:
+        """``folder``: an absolute path on another machine, below which run folders and data are kept; ``workspace``: whose
+        runs they are, as several workspaces may use one machine. Without it run folders are where the workspace has them.
+        """
         super().__init__(transport, settings)
         self.name = name
+        self.is_far = folder is not None
+        self.notices: list[str] = []
         self._scheduler = scheduler
+        self._folder = folder or ""
+        self._runs = posixpath.join(self._folder, "runs", workspace)
+
+    def run_folder(self, run: str, near: Path) -> str:
+        """Below the folder of the other machine, where there is one."""
+        return posixpath.join(self._runs, run) if self.is_far else str(near)
+
+    def _data_folder(self, target: str) -> str:
+        return posixpath.join(self._folder, "data") if self.is_far else super()._data_folder(target)
+
+    def forget(self, run: RunHandle) -> None:
+        """A run folder of another machine goes; one here is the run store's."""
+        if self.is_far and posixpath.dirname(run.run_folder) == self._runs:
+            self._command("rm", "-rf", "--", run.run_folder)
 
     def capabilities(self) -> Capabilities:
         """One process on one machine, on the host."""
@@ -94,9 +123,14 @@ class BatchBackend(FolderBackend):
         try:
             answer = self._transport.run(self._scheduler.query_argv(ids, **self._agent()), repeatable=True)
         except TransportError as failed:
+            self._note(failed)
             return {run.name: Observation(Sight.NO_ANSWER, evidence=failed.message) for run in runs}
         told = self._scheduler.parse_query(ids, answer)
         return {run.name: told[native_id] for run, native_id in zip(runs, ids, strict=True)}
+
+    def _note(self, failed: TransportError) -> None:
+        if self.is_far:
+            self.notices = [f"{failed.message}: its jobs are shown as they were seen last"]
 
     def cancel(self, run: RunHandle) -> None:
         """Tell the agent (or what it left running when it was killed); a run that has not started never will."""

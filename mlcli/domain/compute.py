@@ -26,6 +26,14 @@ class SshHost:
     folder: str | None = None
     python: str | None = None
 
+    @property
+    def key(self) -> str:
+        """What makes it this host and not another, in 12 hex digits: how one logs in there may change."""
+        import hashlib
+
+        words = [self.address, str(self.port or ""), self.user or "", self.folder or ""]
+        return hashlib.sha256("\0".join(words).encode("utf-8", "surrogateescape")).hexdigest()[:12]
+
     def __str__(self) -> str:
         user = f"{self.user}@" if self.user else ""
         port = f":{self.port}" if self.port else ""

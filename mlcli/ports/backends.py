@@ -77,6 +77,20 @@ class Backend(ABC):
     """Runs jobs somewhere. All methods may raise TransportError; nothing here knows of stores' indexes."""
 
     name: str
+    is_far: bool = False
+    """Whether run folders are on another machine, so that a job finds no file of this one."""
+
+    def run_folder(self, run: str, near: Path) -> str:  # noqa: ARG002
+        """Where the run's folder is on the target, an absolute path; ``near``: the one here. Asks nobody."""
+        return str(near)
+
+    @abstractmethod
+    def deliver(self, source: Path, target: str, log: Callable[[str], None], *, copy: bool) -> None:
+        """Make a file or folder of this machine available as ``target``, a path on the target. What is there already, from
+        whatever run, is not sent again. ``copy``: as a copy of its own, that may be written to; else as a link.
+
+        Nothing when ``target`` is there: it appears whole.
+        """
 
     @abstractmethod
     def capabilities(self) -> Capabilities:

@@ -65,23 +65,25 @@ class Services(Protocol):
         ...
 
     def backend(self, name: str) -> Backend:
-        """The backend of that registered name."""
+        """The backend of that registered name, or, as ``ssh.KEY``, the one of an SSH host that a compute has, or had."""
         ...
 
     def backend_of_compute(self, compute: str, *, container: bool = False) -> str:
-        """The registered backend name that serves a compute, in a container or not. Raises NotFoundError for a compute
-        that does not exist, UnsupportedError for one of a type that jobs cannot be run on yet.
+        """The backend that serves a compute, in a container or not, as ``backend`` takes it. Raises NotFoundError for a
+        compute that does not exist, UnsupportedError for one of a type that jobs cannot be run on yet.
         """
         ...
 
-    def environment_builder(self, spec: EnvironmentSpec, *, container: bool = False) -> EnvironmentBuilder:
-        """The builder that accepts this environment, for a job in a container or on the host. Raises UnsupportedError
-        when none does.
+    def environment_builder(
+        self, spec: EnvironmentSpec, *, container: bool = False, backend: str = "local"
+    ) -> EnvironmentBuilder:
+        """The builder that accepts this environment, for a job in a container or on the host. ``backend``: it builds where
+        that one runs jobs. Raises UnsupportedError when none does.
         """
         ...
 
-    def environment_builder_named(self, name: str) -> EnvironmentBuilder:
-        """The builder of that registered name."""
+    def environment_builder_named(self, name: str, backend: str = "local") -> EnvironmentBuilder:
+        """The builder of that registered name, for the machine where that backend runs jobs."""
         ...
 
     def environment_builders(self) -> Iterator[EnvironmentBuilder]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mlcli.domain.compute import Compute
+from mlcli.domain.compute import Compute, SshHost
 from mlcli.domain.run import Event, Lease, Run, RunChanges, RunFilter
 
 
@@ -312,7 +312,13 @@ class ComputeStore(ABC):
 
     @abstractmethod
     def delete(self, name: str) -> None:
-        """Forget it."""
+        """Forget it; its host is kept."""
+
+    @abstractmethod
+    def host(self, key: str) -> SshHost:
+        """The SSH host of that :attr:`~mlcli.domain.compute.SshHost.key` which a compute has, or had once, as it was written
+        last: runs are found there when the compute is gone.
+        """
 
     @abstractmethod
     def allocating(self, name: str) -> AbstractContextManager[None]:

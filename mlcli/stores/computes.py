@@ -1,7 +1,8 @@
 """Named computes as files: one JSON document each, replaced by rename.
 
 On disk, below ``<workspace>/computes``: ``NAME.json``; ``.NAME.lock``, held while nodes of it are given out;
-``.NAME.watcher.json``, the process that waits for free ones; ``.lock``, held while a document is written.
+``.NAME.watcher.json``, the process that waits for free ones; ``.lock``, held while a document is written;
+``hosts/KEY.json``, every SSH host that a compute has, or had.
 """
 
 from __future__ import annotations
@@ -77,6 +78,22 @@ class FileComputes(ComputeStore):
             self._file(name).unlink()
             self._watcher_file(name).unlink(missing_ok=True)
 
+    def host(self, key: str) -> SshHost:
+        """Read from its file."""
+        file = self._host_file(key)
+        with store_errors(f"cannot read the SSH host {key}", self._root):
+            try:
+                record = read_json(file) if _may_exist(key) else None
+                if record is not None:
+                    return _host(record)
+            except (ValueError, TypeError, KeyError) as error:
+                hint = "update the compute, or attach it again: its host is then written anew"
+                raise StoreError(f"{file} is damaged", hint=hint) from error
+        raise NotFoundError(
+            f"no compute of workspace {self._root.parent.name!r} has, or had, the SSH host {key}",
+            hint="attach it again, with the same address, port, user and folder",
+        )
+
     @contextmanager
     def allocating(self, name: str) -> Iterator[None]:
         """``flock``: free again when the process has gone."""
@@ -104,6 +121,9 @@ class FileComputes(ComputeStore):
     def _file(self, name: str) -> Path:
         return self._root / f"{name}{_SUFFIX}"
 
+    def _host_file(self, key: str) -> Path:
+        return self._root / "hosts" / f"{key}{_SUFFIX}"
+
     def _watcher_file(self, name: str) -> Path:
         return self._root / f".{name}.watcher{_SUFFIX}"
 
@@ -127,6 +147,9 @@ class FileComputes(ComputeStore):
 
     def _write(self, compute: Compute) -> None:
         with store_errors(f"cannot write compute {compute.name}", self._root):
+            if compute.ssh is not None:
+                (self._root / "hosts").mkdir(exist_ok=True, mode=0o700)
+                replace_json(self._host_file(compute.ssh.key), asdict(compute.ssh))
             replace_json(self._file(compute.name), asdict(compute))
 
     @contextmanager
@@ -165,4 +188,11 @@ def _compute(record: Any) -> Compute:
     if not isinstance(facts["name"], str) or not isinstance(facts["document"], dict):
         raise TypeError("not the record of a compute")
     ssh = facts.get("ssh")
-    return Compute(**{**facts, "ssh": SshHost(**ssh) if ssh else None})
+    return Compute(**{**facts, "ssh": _host(ssh) if ssh else None})
+
+
+def _host(record: Any) -> SshHost:
+    if not isinstance(record, Mapping) or not isinstance(record["address"], str):
+        raise TypeError("not the record of an SSH host")
+    known = {field.name for field in fields(SshHost)}
+    return SshHost(**{key: value for key, value in record.items() if key in known})

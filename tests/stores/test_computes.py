@@ -102,3 +102,21 @@ def test_a_disk_that_refuses_is_told(tmp_path: Path) -> None:
     store = FileComputes(tmp_path)
     with pytest.raises(StoreError):
         store.create(CLUSTER)
+
+
+def test_a_host_is_found_after_its_compute_is_gone(tmp_path: Path) -> None:
+    store = FileComputes(tmp_path)
+    store.create(BOX)
+    first = SshHost("h", port=2222, user="ann")
+    assert store.host(first.key) == first
+    store.edit("box", lambda one: replace(one, ssh=replace(first, key_file="/k", host_key="SHA256:x")))
+    assert store.host(first.key).key_file == "/k"
+    moved = replace(first, address="other")
+    store.edit("box", lambda one: replace(one, ssh=moved))
+    store.delete("box")
+    assert (store.host(first.key).key_file, store.host(moved.key)) == ("/k", moved)
+    with pytest.raises(NotFoundError, match="has, or had, the SSH host 0123456789ab"):
+        store.host("0123456789ab")
+    (tmp_path / "computes" / "hosts" / f"{moved.key}.json").write_text("{}")
+    with pytest.raises(StoreError, match="is damaged"):
+        store.host(moved.key)
