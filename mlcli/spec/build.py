@@ -233,7 +233,7 @@ def _environment(value: Any, source: _Source, path: Path_) -> EnvironmentSpec:
     return EnvironmentSpec(
         interpreter=interpreter,
         reference=_text(entry.get("id")),
-        image=_text(entry.get("image")),
+        image=_image(entry.get("image"), source, (*path, "image")),
         build=_build(entry.get("build"), source, path),
         conda=conda.conda,
         lock=_lock(entry.get("lock"), source, (*path, "lock")) or conda.lock,
@@ -249,6 +249,16 @@ def _interpreter(text: str, source: _Source) -> str:
     links stay: an interpreter finds its virtual environment by the path that it is called by.
     """
     return text if "/" not in text or text.startswith("~") else os.path.normpath(source.base / text)
+
+
+def _image(value: Any, source: _Source, path: Path_) -> str | None:
+    from mlcli.spec.image_names import is_image_name
+
+    text = _text(value)
+    if text is not None and not is_image_name(text):
+        hint = "write it like python:3.12-slim, in lower case"
+        raise _fault(source, path, "bad-name", f"{text!r} is not a name that an image can have", hint)
+    return text
 
 
 def _build(value: Any, source: _Source, path: Path_) -> BuildContext | None:

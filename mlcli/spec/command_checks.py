@@ -15,7 +15,7 @@ from mlcli.ports.files import FileReader
 from mlcli.spec.compose import Path_
 from mlcli.spec.interpolate import Reference, references
 from mlcli.spec.load import Document
-from mlcli.spec.validate import did_you_mean
+from mlcli.spec.validate import did_you_mean, nearest
 
 Findings = Iterator[Diagnostic]
 
@@ -166,7 +166,8 @@ def _environment(context: Context, body: Body) -> Findings:
     if not isinstance(environment, dict):
         return
     leads = {"image", "build", "docker", "conda_file", "lock", "interpreter", "id"}
-    if not leads & {key for key, value in environment.items() if value is not None}:
+    given = {key for key, value in environment.items() if value is not None}
+    if not leads & given and not any(nearest(key, leads) for key in given):  # a slip is told as such
         message = "the environment says nothing of what the job runs in"
         hint = "give it 'image', 'build' or 'conda_file', or write 'environment: current'"
         yield context.document.diagnose(path, "empty-environment", message, hint=hint, key=True)

@@ -179,6 +179,7 @@ def test_a_wrong_file_is_told_with_its_place(mlcli: Mlcli, tmp_path: Path, text:
         (["create"], 2, "--file FILE"),
         (["create", "-n", "x"], 2, "what is it made from"),
         (["create", "-n", "x", "-c", "nowhere.yml"], 2, "there is no file nowhere.yml"),
+        (["create", "-n", "x", "-i", "X Y"], 2, "'X Y' is not a name that an image can have"),
         (["create", "-n", "x", "-b", "nowhere"], 2, "there is no folder nowhere"),
         (["create", "-n", "x", "-b", "."], 3, "there is no Dockerfile in"),
         (["create", "-f", "nowhere.yml"], 3, "there is no file nowhere.yml"),

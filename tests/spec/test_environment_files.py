@@ -83,6 +83,7 @@ def test_a_job_that_stands_by_itself_holds_its_lock():
         ("{conda_file: 'https://x.example/c.yml'}", "unreadable-file"),
         ("{image: x, registry: {username: me}}", "missing-key"),
         ("{image: x, registry: {address: a, pasword: b}}", "unknown-key"),
+        ("{image: python 3}", "bad-name"),
     ],
 )
 def test_what_cannot_be_is_told_where_it_stands(text, code):
@@ -90,6 +91,41 @@ def test_what_cannot_be_is_told_where_it_stands(text, code):
         environment(text, c_yml=CONDA)
     assert caught.value.diagnostics[0].code == code
     assert caught.value.diagnostics[0].place.line == 2
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "python",
+        "python:3.12-slim",
+        "host.example:5000/a/b__c.d--e:V1.0_x",
+        "Host/a",
+        "[::1]:5000/a",
+        "a@sha256:" + "0" * 64,
+        "a:1@sha256:" + "0" * 64,
+        "sha256:" + "0" * 64,
+        "0123456789ab",
+    ],
+)
+def test_names_that_images_can_have(name):
+    assert environment(f"{{image: '{name}'}}").image == name
+
+
+@pytest.mark.parametrize(
+    "name", ["", " ", "X Y", "Python", "a/", "/a", "a//b", "a:", "a:b:c", "a@sha256:0", "a..b", "-a"]
+)
+def test_names_that_no_image_can_have(name):
+    with pytest.raises(InvalidSpecError) as caught:
+        environment(f"{{image: '{name}'}}")
+    assert [found.code for found in caught.value.diagnostics] == ["bad-name"]
+
+
+def test_one_slip_is_told_once():
+    with pytest.raises(InvalidSpecError) as caught:
+        environment("{imagee: x}")
+    assert [(found.code, found.hint) for found in caught.value.diagnostics] == [
+        ("unknown-key", "did you mean 'image'?")
+    ]
 
 
 def test_a_login_names_its_passwords_variable():
