@@ -369,6 +369,7 @@ def prune(
 
     Registered names stay.
     One goes when all that is given applies to it; with nothing given, the unused go. What a live job uses stays.
+    What failed builds have left, their logs too, goes in the same way.
     """
     from functools import partial
 
@@ -387,12 +388,14 @@ def prune(
         everything=all_,
     )
     found = remove(dry_run=True)
-    if not dry_run and found.environments:
-        actions.ask(session, f"Take {len(found.environments)} built environments off the disk?", yes=yes)
+    if not dry_run and (found.environments or found.failed):
+        failed = f", and what {len(found.failed)} failed builds have left," if found.failed else ""
+        actions.ask(session, f"Take {len(found.environments)} built environments{failed} off the disk?", yes=yes)
         found = remove()
         about.tell(session, found.problems)
     record = {
         "environments": [environment_cache.cached_record(one) for one in found.environments],
+        "failed_builds": list(found.failed),
         "freed": found.freed,
         "dry_run": dry_run,
     }

@@ -98,7 +98,15 @@ def pruned_environments(record: Record) -> RenderableType:
     verb = "would go" if record["dry_run"] else "gone"
     amount = sum(each["size"] for each in found) if record["dry_run"] else record["freed"]
     descriptions = "\n".join(f"{each['fingerprint'][:12]}  {each['description']}" for each in found)
-    return views.grid([("Environments", f"{len(found)} {verb}"), ("", descriptions), ("Freed", size(amount))])
+    failed = record["failed_builds"]
+    return views.grid(
+        [
+            ("Environments", f"{len(found)} {verb}"),
+            ("", descriptions),
+            ("Failed builds", f"{len(failed)} {verb}" if failed else ""),
+            ("Freed", size(amount)),
+        ]
+    )
 
 
 def _table(headings: Sequence[str], rows: Iterable[Sequence[RenderableType]]) -> Table:

@@ -11,18 +11,20 @@ import json
 import os
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from mlcli.domain.errors import EnvironmentBuildError, StoreError
-from mlcli.ports.environments import BuiltEnvironment
+from mlcli.ports.environments import BuiltEnvironment, EnvironmentBuilder
 
 Record = Mapping[str, Any]
 Log = Callable[[str], None]
 _RECORD = "environment.json"
 _FINGERPRINT = r"[0-9a-f]{6,64}"
+_BESIDE = ("log", "failed.json", "lock")
+_OF_A_BUILD = re.compile(rf"([0-9a-f]{{64}})(?:\.(?:{'|'.join(map(re.escape, _BESIDE))}))?")
 
 
 class BuildCache:
@@ -68,8 +70,18 @@ class BuildCache:
         """Every complete environment of this builder, the one used last first."""
         return sorted(self._complete(), key=lambda built: built.used_at, reverse=True)
 
+    def unfinished(self) -> dict[str, float]:
+        """Fingerprints of which there is something and no complete environment, with the time when it was last written."""
+        found: dict[str, float] = {}
+        for path in self._folder.iterdir() if self._folder.is_dir() else ():
+            of = _OF_A_BUILD.fullmatch(path.name)
+            if of is not None and not (self.place(of[1]) / _RECORD).exists():
+                with suppress(FileNotFoundError):
+                    found[of[1]] = max(found.get(of[1], 0.0), path.stat().st_mtime)
+        return found
+
     def remove(self, key: str, away: Callable[[Record], int | None] = lambda _record: 0) -> int:
-        """Delete one with its log, unless somebody builds it now; bytes freed.
+        """Delete one with its log, or what a build of it has left, unless somebody builds it now; bytes freed.
 
         ``away`` takes away what is elsewhere and answers its bytes, or None: it must stay, and so does the rest.
         """
@@ -77,20 +89,22 @@ class BuildCache:
 
         from mlcli.environments._lock import exclusive
 
-        freed = 0
         place = self.place(key)
-        if not place.is_dir():
+        beside = [self._folder / f"{key}.{suffix}" for suffix in _BESIDE]
+        if not any(path.exists() for path in (place, *beside)):
             return 0
         with suppress(_BeingBuiltError), exclusive(self._folder / f"{key}.lock", _give_up):
-            elsewhere = away(_read(place / _RECORD) or {})
+            record = _read(place / _RECORD)
+            elsewhere = 0 if record is None else away(record)
             if elsewhere is None:
                 return 0
-            freed = _size(place) + elsewhere
+            freed = _size(place) + (elsewhere if record else sum(_bytes(file) for file in beside))
             (place / _RECORD).unlink(missing_ok=True)  # first: what is half deleted must not look built
             shutil.rmtree(place, ignore_errors=True)
-            for beside in ("log", "failed.json", "lock"):
-                (self._folder / f"{key}.{beside}").unlink(missing_ok=True)
-        return freed
+            for file in beside:
+                file.unlink(missing_ok=True)
+            return freed
+        return 0
 
     def build_log(self, key: str) -> Path | None:
         """The log of the last build, None when there is none. The first letters of a fingerprint do, where they tell it."""
@@ -177,6 +191,37 @@ class BuildCache:
         return record
 
 
+class CachedBuilder(EnvironmentBuilder):
+    """A builder whose environments are in a BuildCache: what may be asked of it and done to it, whatever is built."""
+
+    _cache: BuildCache
+
+    def listing(self) -> Sequence[BuiltEnvironment]:
+        """Every complete environment, the one used last first."""
+        return self._cache.listing()
+
+    def unfinished(self) -> Mapping[str, float]:
+        """What builds that failed or were killed have left."""
+        return self._cache.unfinished()
+
+    def remove(self, fingerprint: str) -> int:
+        """Delete one that nobody builds now; bytes freed."""
+        return self._cache.remove(fingerprint, lambda record: self._away(fingerprint, record))
+
+    def build_log(self, fingerprint: str) -> Path | None:
+        """The log of its last build."""
+        return self._cache.build_log(fingerprint)
+
+    def last_failure(self, fingerprint: str) -> EnvironmentBuildError | None:
+        """How its last build failed."""
+        return self._cache.last_failure(fingerprint)
+
+    def _away(self, fingerprint: str, record: Record) -> int | None:
+        """Take away what is not in the cache's folder; bytes freed, None when it must stay."""
+        del fingerprint, record
+        return 0
+
+
 class _BeingBuiltError(Exception):
     """Somebody else holds the lock."""
 
@@ -244,6 +289,10 @@ def _failure(record: Record) -> EnvironmentBuildError:
 
 def _size(folder: Path) -> int:
     return sum(path.lstat().st_size for path in folder.rglob("*") if not path.is_dir())
+
+
+def _bytes(file: Path) -> int:
+    return file.stat().st_size if file.exists() else 0
 
 
 def _stamp(file: Path) -> tuple[int, int] | None:

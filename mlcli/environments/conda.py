@@ -15,8 +15,8 @@ from mlcli.domain.errors import EnvironmentBuildError
 from mlcli.domain.job import EnvironmentSpec
 from mlcli.domain.plan import EnvironmentPlan
 from mlcli.domain.settings import Settings
-from mlcli.environments._cache import BuildCache
-from mlcli.ports.environments import Activation, BuiltEnvironment, EnvironmentBuilder
+from mlcli.environments._cache import BuildCache, CachedBuilder
+from mlcli.ports.environments import Activation
 
 if TYPE_CHECKING:
     from mlcli.environments._conda_definition import CondaDefinition
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _ACTIVATE = "activate.sh"
 
 
-class CondaBuilder(EnvironmentBuilder):
+class CondaBuilder(CachedBuilder):
     """Conda environments below ``home``/environments; the packages they share below ``home``/conda."""
 
     name = "conda"
@@ -82,22 +82,6 @@ class CondaBuilder(EnvironmentBuilder):
             return _record(wanted, place, resolved)
 
         return made_with_pins(SharedCache(self._settings.environments_shared), place, line, make)
-
-    def listing(self) -> list[BuiltEnvironment]:
-        """Every complete environment, the one used last first."""
-        return self._cache.listing()
-
-    def remove(self, fingerprint: str) -> int:
-        """Delete one that nobody builds now; bytes freed."""
-        return self._cache.remove(fingerprint)
-
-    def build_log(self, fingerprint: str) -> Path | None:
-        """The log of its last build."""
-        return self._cache.build_log(fingerprint)
-
-    def last_failure(self, fingerprint: str) -> EnvironmentBuildError | None:
-        """How its last build failed."""
-        return self._cache.last_failure(fingerprint)
 
 
 def _check_rattler(spec: EnvironmentSpec) -> None:

@@ -19,14 +19,14 @@ from mlcli.domain.plan import EnvironmentPlan
 from mlcli.domain.settings import Settings
 from mlcli.environments import _generated
 from mlcli.environments._build import Build, BuildFailedError, build
-from mlcli.environments._cache import BuildCache
+from mlcli.environments._cache import BuildCache, CachedBuilder
 from mlcli.environments._contents import LABEL, contents, forget
 from mlcli.environments._context import context
 from mlcli.environments._dockerfile_text import bases, without_comments
 from mlcli.environments._engine import Image, full_name, inspect, pull, registry_digest, remove
 from mlcli.environments._published import PublishedImage, names
 from mlcli.environments._shared import SharedCache
-from mlcli.ports.environments import Activation, BuiltEnvironment, EnvironmentBuilder
+from mlcli.ports.environments import Activation, BuiltEnvironment
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -52,7 +52,7 @@ class _Recipe:
         return self.added.definition.variables if self.added else {}
 
 
-class DockerfileBuilder(EnvironmentBuilder):
+class DockerfileBuilder(CachedBuilder):
     """Images of the engine, tagged ``mlcli-env:<fingerprint>``, with a record of each below ``home``/environments."""
 
     name = "dockerfile"
@@ -109,18 +109,6 @@ class DockerfileBuilder(EnvironmentBuilder):
             client = docker_engine.connect()
             return [one for one in built if inspect(client, one.place)]
         return built
-
-    def remove(self, fingerprint: str) -> int:
-        """Delete the image; one that a container uses stays."""
-        return self._cache.remove(fingerprint, lambda record: self._away(fingerprint, record))
-
-    def build_log(self, fingerprint: str) -> Path | None:
-        """The log of its last build."""
-        return self._cache.build_log(fingerprint)
-
-    def last_failure(self, fingerprint: str) -> EnvironmentBuildError | None:
-        """How its last build failed."""
-        return self._cache.last_failure(fingerprint)
 
     def dockerfile(self, spec: EnvironmentSpec) -> str | None:
         """The person's own, the generated one, or one after the other. Needs no engine."""
@@ -232,8 +220,8 @@ class DockerfileBuilder(EnvironmentBuilder):
             below,
         )
 
-    def _away(self, key: str, record: Mapping[str, Any]) -> int | None:
-        freed = remove(docker_engine.connect(), names(self._shared, key, record["place"]))
+    def _away(self, fingerprint: str, record: Mapping[str, Any]) -> int | None:
+        freed = remove(docker_engine.connect(), names(self._shared, fingerprint, record["place"]))
         if freed is None:
             return None
         forget(record["image"], self._home)

@@ -7,20 +7,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlcli import docker_engine
-from mlcli.domain.errors import EnvironmentBuildError, TransportError, UnsupportedError
+from mlcli.domain.errors import TransportError, UnsupportedError
 from mlcli.domain.job import EnvironmentSpec
 from mlcli.domain.plan import EnvironmentPlan
 from mlcli.domain.settings import Settings
-from mlcli.environments._cache import BuildCache
+from mlcli.environments._cache import BuildCache, CachedBuilder
 from mlcli.environments._contents import contents, forget
 from mlcli.environments._engine import Image, full_name, inspect, pull, remove
-from mlcli.ports.environments import Activation, BuiltEnvironment, EnvironmentBuilder
+from mlcli.ports.environments import Activation
 
 if TYPE_CHECKING:
     from docker import DockerClient
 
 
-class ImageBuilder(EnvironmentBuilder):
+class ImageBuilder(CachedBuilder):
     """Images of the engine. Its cache below ``home``/environments lists those that were pulled for a job.
 
     The fingerprint is of the image's name: which content it had is the activation's ``image`` and ``digest``.
@@ -60,22 +60,6 @@ class ImageBuilder(EnvironmentBuilder):
             )
         return self._activation(client, name, image, plan.spec)
 
-    def listing(self) -> list[BuiltEnvironment]:
-        """The images that were pulled for jobs."""
-        return self._cache.listing()
-
-    def remove(self, fingerprint: str) -> int:
-        """Take away an image that was pulled for a job; one that a container uses stays."""
-        return self._cache.remove(fingerprint, self._away)
-
-    def build_log(self, fingerprint: str) -> Path | None:
-        """The log of its last pull."""
-        return self._cache.build_log(fingerprint)
-
-    def last_failure(self, fingerprint: str) -> EnvironmentBuildError | None:
-        """How its last build failed."""
-        return self._cache.last_failure(fingerprint)
-
     def _image(self, spec: EnvironmentSpec) -> str:
         if spec.image is None and spec.interpreter not in {None, "current"}:
             raise UnsupportedError(
@@ -96,7 +80,8 @@ class ImageBuilder(EnvironmentBuilder):
             packages=found.packages,
         )
 
-    def _away(self, record: Mapping[str, Any]) -> int | None:
+    def _away(self, fingerprint: str, record: Mapping[str, Any]) -> int | None:
+        del fingerprint
         freed = remove(docker_engine.connect(), [record["place"]])
         if freed is not None:
             forget(record["image"], self._home)

@@ -7,19 +7,18 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlcli.domain.errors import EnvironmentBuildError
 from mlcli.domain.job import EnvironmentSpec
 from mlcli.domain.plan import EnvironmentPlan
 from mlcli.domain.redaction import masked
 from mlcli.domain.settings import Settings
-from mlcli.environments._cache import BuildCache
-from mlcli.ports.environments import Activation, BuiltEnvironment, EnvironmentBuilder
+from mlcli.environments._cache import BuildCache, CachedBuilder
+from mlcli.ports.environments import Activation
 
 if TYPE_CHECKING:
     from mlcli.environments._definition import Definition
 
 
-class VenvBuilder(EnvironmentBuilder):
+class VenvBuilder(CachedBuilder):
     """Virtual environments below ``home``/environments."""
 
     name = "venv"
@@ -61,22 +60,6 @@ class VenvBuilder(EnvironmentBuilder):
         line(f"building {_describe(wanted)}")
         shared = SharedCache(self._settings.environments_shared)
         return made_with_pins(shared, place, line, lambda pins: _made(wanted, place, line, lock, pins.constraints))
-
-    def listing(self) -> list[BuiltEnvironment]:
-        """Every complete environment, the one used last first."""
-        return self._cache.listing()
-
-    def remove(self, fingerprint: str) -> int:
-        """Delete one that nobody builds now; bytes freed."""
-        return self._cache.remove(fingerprint)
-
-    def build_log(self, fingerprint: str) -> Path | None:
-        """The log of its last build."""
-        return self._cache.build_log(fingerprint)
-
-    def last_failure(self, fingerprint: str) -> EnvironmentBuildError | None:
-        """How its last build failed."""
-        return self._cache.last_failure(fingerprint)
 
 
 def _made(

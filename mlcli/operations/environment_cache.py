@@ -221,10 +221,13 @@ def cached_record(built: BuiltEnvironment) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Pruned:
-    """What a prune removed, or would, and the bytes that it freed. ``problems``: a sentence for each that could not go."""
+    """What a prune removed, or would, and the bytes that it freed. ``failed``: fingerprints of builds that came to nothing,
+    whose logs and remains go too; ``problems``: a sentence for each that could not go.
+    """
 
     environments: tuple[BuiltEnvironment, ...]
     freed: int
+    failed: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
 
 
@@ -246,9 +249,12 @@ def prune(
     spared = live | all_used if unused else live
     before = time.time() - (older_than_s or 0.0)
     doomed = [built for built in cached(services)[0] if built.fingerprint not in spared and built.used_at <= before]
+    remains = _remains(services, spared, before)
     if dry_run:
-        return Pruned(tuple(doomed), 0)
-    removed, problems, freed = [], [], 0
+        return Pruned(tuple(doomed), 0, tuple(remains))
+    removed, problems = [], []
+    freed = sum(builder.remove(key) for key, builder in remains.items())
+    failed = tuple(remains.keys() - _remains(services, spared, before).keys())
     for built in doomed:
         try:
             size = services.environment_builder_named(built.builder).remove(built.fingerprint)
@@ -258,7 +264,17 @@ def prune(
         if size:
             removed.append(built)
             freed += size
-    return Pruned(tuple(removed), freed, tuple(problems))
+    return Pruned(tuple(removed), freed, failed, tuple(problems))
+
+
+def _remains(services: Services, spared: set[str], before: float) -> dict[str, EnvironmentBuilder]:
+    """Fingerprints of builds that came to nothing, each with a builder that can clear away what they have left."""
+    return {
+        key: builder
+        for builder in _builders(services)
+        for key, written_at in builder.unfinished().items()
+        if key not in spared and written_at <= before
+    }
 
 
 def _used(services: Services) -> tuple[set[str], set[str]]:

@@ -85,8 +85,16 @@ class EnvironmentBuilder(ABC):
         """Everything of its cache that is whole, the one used last first. A builder that caches nothing has none."""
         return ()
 
+    def unfinished(self) -> Mapping[str, float]:
+        """What builds that failed or were killed have left in its cache: fingerprints, and when each last wrote (seconds
+        since the epoch). One that is being built now may be among them.
+        """
+        return {}
+
     def remove(self, fingerprint: str) -> int:
-        """Take one out of the cache, unless somebody builds it now; the bytes freed (0: it was not there, or stays)."""
+        """Take one, or what is left of its build, out of the cache, unless somebody builds it now; the bytes freed (0: it
+        was not there, or stays).
+        """
         del fingerprint
         return 0
 

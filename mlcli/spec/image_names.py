@@ -1,4 +1,4 @@
-"""The names that a container image can have. Pure. https://pkg.go.dev/github.com/distribution/reference"""
+"""The names that a container image can have, by the grammar of github.com/distribution/reference. Pure."""
 
 from __future__ import annotations
 

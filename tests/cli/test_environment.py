@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
@@ -454,6 +455,46 @@ def test_prune_frees_what_is_not_used(mlcli: Mlcli, tiny: str, job: Path, conda:
     ] == [used]
     assert ok(mlcli("environment", "list", "--cached")) == []
     assert ok(mlcli("environment", "show", tiny))["name"] == tiny
+
+
+def test_prune_clears_away_what_failed_builds_have_left(
+    mlcli: Mlcli, tiny: str, conda: Callable[..., Path], tmp_path: Path
+) -> None:
+    assert mlcli("environment", "build", tiny).code == 0
+    (tmp_path / "failing.yml").write_text(
+        f"command: 'true'\nenvironment: {{conda_file: {conda('beta', name='beta.yml')}}}\n"
+    )
+    assert mlcli("job", "create", "-f", "failing.yml", "-n", "failing", "--stream").code == 1
+    ok(mlcli("environment", "create", "-n", "broken", "-c", conda("delta")))
+    assert mlcli("environment", "build", "broken").code == 1
+    cache = mlcli.home / "environments"
+    killed = cache / ("0" * 64)
+    killed.mkdir()
+    (killed / "half").write_bytes(bytes(5000))
+    assert len(list(cache.glob("*.failed.json"))) == 2
+
+    assert ok(mlcli("environment", "prune", "--older-than", "1", "--yes"))["failed_builds"] == []
+    dry = ok(mlcli("environment", "prune", "--unused", "--dry-run"))
+    assert len(dry["failed_builds"]) == 2  # a job was made for the third: it can still show its log
+    assert ok(mlcli("environment", "prune", "--all", "--dry-run"))["freed"] == 0
+    assert "3 would go" in mlcli("environment", "prune", "--all", "--dry-run", tty=True).stdout
+    gone = ok(mlcli("environment", "prune", "--all", "--yes"))
+    assert (len(gone["environments"]), len(gone["failed_builds"])) == (1, 3)
+    assert gone["freed"] > 5000
+    assert list(cache.iterdir()) == []
+
+
+def test_prune_spares_a_build_that_goes_on(mlcli: Mlcli) -> None:
+    key = "0" * 64
+    cache = mlcli.home / "environments"
+    cache.mkdir(parents=True)
+    (cache / f"{key}.log").write_text("installing\n")
+    with (cache / f"{key}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert ok(mlcli("environment", "prune", "--all", "--yes"))["failed_builds"] == []
+        assert sorted(file.name for file in cache.iterdir()) == [f"{key}.lock", f"{key}.log"]
+    assert ok(mlcli("environment", "prune", "--all", "--yes"))["failed_builds"] == [key]
+    assert list(cache.iterdir()) == []
 
 
 def test_prune_spares_what_a_live_job_uses(mlcli: Mlcli, tiny: str, job: Path, until: Callable[..., Any]) -> None:
