@@ -1,0 +1,141 @@
+"""A run's files as readers of what it logged see them: near ones as they are, far ones by a copy that grows with them."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+
+from mlcli.domain.errors import StoreError, TransportError
+from mlcli.domain.run import Run
+from mlcli.operations import layout, observe
+from mlcli.ports.backends import Backend, RunHandle
+from mlcli.ports.services import Services
+
+_CHUNK = 8 << 20
+
+
+class RunFilesOf:
+    """The files of one run, or of a run nested in it (``child``: the folder below ``children/``).
+
+    Each file is brought up to date once. ``settled``: nothing more comes, so that nobody is asked. ``stale``: why copies
+    could not be brought up to date, None when they could. ``size``: the bytes of the files that were asked for.
+    """
+
+    def __init__(self, services: Services, run: Run, *, child: str | None = None, settled: bool = False) -> None:
+        self.name = run.name
+        self.stale: str | None = None
+        self.size = 0
+        self._services = services
+        self._run = run
+        self._settled = settled
+        self._folder = services.runs.folder(run.name)
+        self._below = f"{layout.CHILDREN}/{child}/" if child else ""
+        self._known: dict[str, Path | None] = {}
+
+    @cached_property
+    def variables(self) -> Mapping[str, str]:
+        """From the plan. Of a thousand runs few have a server of their own: the others' plans are not even parsed."""
+        try:
+            text = (self._folder / layout.PLAN_DOCUMENT).read_bytes()
+        except OSError:
+            return {}
+        if b"MLFLOW_TRACKING_URI" not in text:
+            return {}
+        variables: dict[str, str] = json.loads(text)["plan"].get("environment_variables", {})
+        return variables
+
+    def local(self, path: str) -> Path | None:
+        """Raises TransportError, StoreError."""
+        if path not in self._known:
+            found = self._found(self._below + path)
+            self._known[path] = found
+            if found is not None:
+                self.size += found.stat().st_size
+        return self._known[path]
+
+    def below(self, folder: str) -> Mapping[str, int]:
+        """Raises TransportError."""
+        near = self._folder / (self._below + folder)
+        if not self._is_elsewhere:
+            return _sizes(near)
+        if self._settled or self.stale:
+            return _sizes(self._folder / layout.TRACKED / (self._below + folder))
+        return self._backend.list_files(self._handle, self._below + folder)
+
+    def _found(self, path: str) -> Path | None:
+        near = self._folder / path
+        if not self._backend.is_far and near.is_file():
+            return near
+        if not self._is_elsewhere:
+            return None
+        copy = self._folder / layout.TRACKED / path
+        if not self._settled and not self.stale:
+            try:
+                self._bring(path, copy)
+            except TransportError as failed:
+                if not copy.exists():
+                    raise
+                self.stale = failed.message
+        return copy if copy.is_file() else None
+
+    @property
+    def _is_elsewhere(self) -> bool:
+        """Whether files that are not here may be somewhere: on another machine, or, while it runs, in a container."""
+        return self._backend.is_far or not self._run.state.is_end
+
+    def _bring(self, path: str, copy: Path) -> None:
+        """Make the copy what the file is: what grows is continued, a JSON document replaced."""
+        grows = not path.endswith(".json")
+        have = copy.stat().st_size if grows and copy.is_file() else 0
+        data = self._backend.read(self._handle, path, have, _CHUNK)
+        if not data:
+            return
+        try:
+            copy.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if not grows:
+                fresh = copy.with_name(f".{copy.name}.{os.getpid()}")
+                fresh.write_bytes(data)
+                fresh.replace(copy)
+                return
+            with copy.open("ab", buffering=0) as file:
+                fcntl.flock(file, fcntl.LOCK_EX)
+                offset = file.seek(0, os.SEEK_END)
+                if offset != have:  # another command has brought it meanwhile
+                    data = self._backend.read(self._handle, path, offset, _CHUNK)
+                while data:
+                    file.write(data)
+                    offset += len(data)
+                    data = self._backend.read(self._handle, path, offset, _CHUNK) if len(data) == _CHUNK else b""
+        except OSError as error:
+            raise StoreError(f"cannot keep a copy of {path} of run {self.name}: {error.strerror}") from error
+
+    @cached_property
+    def _backend(self) -> Backend:
+        return self._services.backend(self._run.backend)
+
+    @cached_property
+    def _handle(self) -> RunHandle:
+        return observe.handle(self._services, self._run)
+
+
+def _sizes(folder: Path) -> dict[str, int]:
+    """The files below a folder: relative path -> bytes. Links to folders are not followed."""
+    found: dict[str, int] = {}
+    pending = [""]
+    while pending:
+        inside = pending.pop()
+        try:
+            entries = list(os.scandir(folder / inside))
+        except OSError:
+            continue
+        for entry in entries:
+            path = f"{inside}{entry.name}"
+            if entry.is_dir(follow_symlinks=False):
+                pending.append(f"{path}/")
+            elif entry.is_file():
+                found[path] = entry.stat().st_size
+    return found
