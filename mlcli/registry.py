@@ -41,6 +41,24 @@ ROOMS: dict[str, dict[str, Entry]] = {
         "image": Entry("mlcli.environments.image:ImageBuilder"),
         "dockerfile": Entry("mlcli.environments.dockerfile:DockerfileBuilder"),
     },
+    "tracking": {
+        "files": Entry("mlcli.tracking.files:FilesReader"),
+        "printed": Entry("mlcli.tracking.printed:PrintedReader"),
+        "tensorboard": Entry("mlcli.tracking.tensorboard:TensorboardReader", extra="tensorboard"),
+        "mlflow": Entry("mlcli.tracking.mlflow:MlflowReader"),
+    },
+    "sampling": {
+        "random": Entry("mlcli.sampling.random:RandomSampler"),
+        "grid": Entry("mlcli.sampling.grid:GridSampler"),
+        "bayesian": Entry("mlcli.sampling.bayesian:BayesianSampler", extra="sweep"),
+    },
+    "early_termination": {
+        "bandit": Entry("mlcli.sampling.bandit:BanditPolicy"),
+        "median_stopping": Entry("mlcli.sampling.median:MedianStoppingPolicy"),
+        "truncation_selection": Entry("mlcli.sampling.truncation:TruncationSelectionPolicy"),
+        "asha": Entry("mlcli.sampling.asha:AshaPolicy"),
+        "hyperband": Entry("mlcli.sampling.asha:HyperbandPolicy"),
+    },
 }
 
 
