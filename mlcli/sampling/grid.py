@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import cast
 
 from mlcli.domain.distributions import Choice, Distribution, SearchSpace, Value, Values
 from mlcli.domain.errors import UnsupportedError
@@ -39,7 +40,7 @@ def _of_space(space: SearchSpace, index: int) -> dict[str, Value]:
     picked: dict[str, Value] = {}
     for name, one in reversed([*space.parameters.items()]):
         index, place = divmod(index, size(one))
-        picked[name] = _of_choice(one, place) if isinstance(one, Choice) else one
+        picked[name] = _of_choice(one, place) if isinstance(one, Choice) else cast("Scalar", one)
     return dict(reversed([*picked.items()]))
 
 
