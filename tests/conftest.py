@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import os
 import pty
 import select
@@ -16,10 +17,20 @@ from typing import Any
 
 import pytest
 
+import mlcli as package
+
 pytest_plugins = ["tests.engines.docker", "tests.engines.registry", "tests.engines.sshd", "tests.engines.plugin"]
 
 COMMAND = Path(sys.executable).parent / "mlcli"
 DEADLINE_S = 120.0
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Compile the package once, as an installation does: where PYTHONDONTWRITEBYTECODE is set, every command that is
+    tested would compile it again, which takes most of its time.
+    """
+    if not hasattr(config, "workerinput"):
+        compileall.compile_dir(Path(package.__file__).parent, quiet=2)
 
 
 @dataclass(frozen=True)
