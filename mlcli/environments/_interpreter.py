@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 CURRENT = "current"
 HINT = "give the path of a Python, or 'current' for the one on PATH"
 LOGIN_PATIENCE_S = 10.0
+LOGIN_KEPT_S = 600.0
+_STARTUP = (  # below the home folder; one that changes is heeded at once
+    *(".profile", ".bash_profile", ".bash_login", ".bashrc", ".zshenv", ".zprofile", ".zshrc", ".zlogin"),
+    *(".login", ".cshrc", ".tcshrc", ".config/fish/config.fish", "/etc/profile", "/etc/environment"),
+)
 
 
 class Refused(Exception):  # noqa: N818
@@ -55,14 +60,46 @@ def located(interpreter: str) -> str:
     return str(Path(found).absolute())
 
 
-def login_folders() -> list[str]:
+def login_folders(folder: str) -> list[str]:
     """The folders on the PATH of a login, where that is another one than this process's; none when the login shell does
-    not answer.
+    not answer. What it said is kept below ``folder``, mlcli's own, for some minutes: many a shell takes long to begin.
     """
+    import json
     import pwd
-    import subprocess
+    import time
 
     shell = os.environ.get("SHELL") or pwd.getpwuid(os.getuid()).pw_shell or "/bin/sh"
+    home = os.path.expanduser("~")  # noqa: PTH111  (never raises)
+    key = [shell, os.environ.get("PATH", ""), *(_stamp(os.path.join(home, name)) for name in _STARTUP)]  # noqa: PTH118
+    kept = Path(folder) / "environments" / "login.json"
+    try:
+        told = json.loads(kept.read_text(encoding="utf-8"))
+        if told["key"] == key and 0 <= time.time() - told["time"] < LOGIN_KEPT_S:
+            return list(told["folders"])
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    folders = _asked(shell)
+    temporary = kept.with_name(f".login.{os.getpid()}")
+    try:
+        kept.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        temporary.write_text(json.dumps({"key": key, "time": time.time(), "folders": folders}), encoding="utf-8")
+        temporary.replace(kept)
+    except OSError:  # then it is asked again
+        pass
+    return folders
+
+
+def _stamp(file: str) -> list[int]:
+    try:
+        found = os.stat(file)  # noqa: PTH116
+    except OSError:
+        return []
+    return [found.st_mtime_ns, found.st_size]
+
+
+def _asked(shell: str) -> list[str]:
+    import subprocess
+
     try:
         told = subprocess.run(
             [f"-{Path(shell).name}", "-c", "env"],  # the dash says that it is a login
@@ -157,14 +194,14 @@ def _version(python: str) -> str:
 
 
 def main() -> None:
-    """One question as JSON on standard input, ``{"verb", "interpreter", "shims"}``, one answer as JSON: ``located``, or
+    """One question as JSON on standard input, ``{"verb", "interpreter", "shims", "folder"}``, one answer as JSON: ``located``, or
     ``activation`` and the ``lines`` of its log, or ``error``. Programs are looked for as on a login.
     """
     import json
 
     question = json.load(sys.stdin)
     lines: list[str] = []
-    folders = login_folders()
+    folders = login_folders(question["folder"])
     os.environ["PATH"] = os.pathsep.join([*folders, os.environ.get("PATH", os.defpath)])
     try:
         if question["verb"] == "locate":

@@ -12,10 +12,10 @@ from mlcli.domain.errors import UnsupportedError
 from mlcli.spec.requirements import requirement_lines
 
 _REQUIREMENTS_OPTIONS = ("-r", "--requirement")
-_CONSTRAINT_OPTIONS = ("-c", "--constraint")
+CONSTRAINT_OPTIONS = ("-c", "--constraint")
 _EDITABLE_OPTIONS = ("-e", "--editable")
 _LINKS_OPTIONS = ("-f", "--find-links")
-_PATH_OPTIONS = (*_REQUIREMENTS_OPTIONS, *_CONSTRAINT_OPTIONS, *_EDITABLE_OPTIONS, *_LINKS_OPTIONS)
+_PATH_OPTIONS = (*_REQUIREMENTS_OPTIONS, *CONSTRAINT_OPTIONS, *_EDITABLE_OPTIONS, *_LINKS_OPTIONS)
 
 
 def option_of(line: str) -> tuple[str, str]:
@@ -87,10 +87,10 @@ def _counted(line: str, *, copied: bool, above: tuple[Path, ...]) -> Any:
     path, option = local_path(line), option_of(line)[0]
     if path is None or option in _LINKS_OPTIONS or (option in _EDITABLE_OPTIONS and not copied):
         return line
-    if option in _CONSTRAINT_OPTIONS:
+    if option in CONSTRAINT_OPTIONS:
         file = _file_of(path, line, above)
         return ["constraints", what_counts(lines_of(file), copied=copied, above=(*above, file))]
-    return [line.replace(path, Path(path).name), _stamp(Path(path).expanduser())]
+    return [line.replace(path, Path(path).name), stamp(Path(path).expanduser())]
 
 
 def _file_of(path: str, line: str, above: tuple[Path, ...]) -> Path:
@@ -100,7 +100,7 @@ def _file_of(path: str, line: str, above: tuple[Path, ...]) -> Path:
     return file
 
 
-def _stamp(path: Path) -> str:
+def stamp(path: Path) -> str:
     """sha256 of a file, or of the names and contents of a project's files. Times do not count."""
     import hashlib
 

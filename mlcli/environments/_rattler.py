@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,19 +11,30 @@ from mlcli.domain.errors import EnvironmentBuildError
 from mlcli.environments._conda_definition import CondaDefinition, without_token
 
 _LAST_LINES = 15
+PACKAGE = "py-rattler>=0.28,<1"  # as in the extra "conda" of pyproject.toml
+_SCRIPT = Path(__file__).with_name("_conda_install.py")
+_RUN = "import runpy, sys; runpy.run_path(sys.argv[1], run_name='__main__')"
 _SAID_LAST = ("error: ", "hint: ")
 
 
 class Rattler:
     """One build's rattler: what it makes, where, and where its lines go.
 
-    ``cache``: the folder of packages that environments share. ``line`` takes every line that it prints (no secrets).
+    ``python``: an interpreter that has rattler. ``cache``: the folder of packages that environments share. ``line`` takes every line that it prints (no secrets).
     ``keep`` is a file descriptor that it inherits.
     """
 
     def __init__(
-        self, wanted: CondaDefinition, folder: Path, *, cache: Path, line: Callable[[str], None], keep: int
+        self,
+        wanted: CondaDefinition,
+        folder: Path,
+        *,
+        python: str,
+        cache: Path,
+        line: Callable[[str], None],
+        keep: int,
     ) -> None:
+        self._python = python
         self._wanted = wanted
         self._folder = folder
         self._cache = cache
@@ -45,7 +55,7 @@ class Rattler:
 
     def _run(self, requirements: Path) -> None:
         process = subprocess.Popen(
-            [sys.executable, "-m", "mlcli.environments._conda_install"],
+            [self._python, "-c", _RUN, str(_SCRIPT)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

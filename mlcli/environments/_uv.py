@@ -143,7 +143,7 @@ class Uv:
 
     def _freeze(self, python: str) -> tuple[str, ...]:
         answer = subprocess.run(
-            [_uv(), "pip", "freeze", "--color", "never", "--python", python],
+            [binary(), "pip", "freeze", "--color", "never", "--python", python],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -160,7 +160,7 @@ class Uv:
     def _run(self, arguments: list[str], environment: Mapping[str, str]) -> None:
         lines: list[str] = []
         process = subprocess.Popen(
-            [_uv(), *arguments, "--color", "never", "--no-progress"],
+            [binary(), *arguments, "--color", "never", "--no-progress"],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -209,7 +209,7 @@ def explain(output: str, python: str) -> tuple[str, str]:
 def found_python(request: str) -> str | None:
     """The interpreter that uv would take on this machine for that request; None when it would have to download one."""
     answer = subprocess.run(
-        [_uv(), "python", "find", "--no-project", "--no-python-downloads", request],
+        [binary(), "python", "find", "--no-project", "--no-python-downloads", request],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -222,7 +222,7 @@ def found_python(request: str) -> str | None:
 def installed_pythons(environment: Mapping[str, str]) -> list[str]:
     """The interpreters that uv finds: version and path, one line for each version."""
     answer = subprocess.run(
-        [_uv(), "python", "list", "--only-installed", "--color", "never"],
+        [binary(), "python", "list", "--only-installed", "--color", "never"],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -238,15 +238,19 @@ def installed_pythons(environment: Mapping[str, str]) -> list[str]:
     return [f"{version}  {path}" for version, path in found.items()]
 
 
-def _uv() -> str:
-    from uv import find_uv_bin
+def binary() -> str:
+    """The program: the one that Python's package of uv has, else the one on PATH. Raises EnvironmentBuildError."""
+    import shutil
 
     try:
+        from uv import find_uv_bin
+
         return str(find_uv_bin())
-    except FileNotFoundError as missing:
-        raise EnvironmentBuildError(
-            "uv, which builds environments, is not installed", hint="pip install uv"
-        ) from missing
+    except (ImportError, FileNotFoundError):
+        found = shutil.which("uv")
+    if found is None:
+        raise EnvironmentBuildError("uv, which builds environments, is not installed", hint="pip install uv")
+    return found
 
 
 def _interpreter(request: str) -> str:

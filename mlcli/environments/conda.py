@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -27,12 +28,16 @@ _ACTIVATE = "activate.sh"
 
 
 class CondaBuilder(CachedBuilder):
-    """Conda environments below ``home``/environments; the packages they share below ``home``/conda."""
+    """Conda environments below ``home``/environments; the packages they share below ``home``/conda. ``fetches_rattler``: an
+    environment with rattler is made for those, where it is not installed.
+    """
 
     name = "conda"
 
-    def __init__(self, home: Path, settings: Settings) -> None:
+    def __init__(self, home: Path, settings: Settings, *, fetches_rattler: bool = False) -> None:
+        self._home = home
         self._settings = settings
+        self._fetches_rattler = fetches_rattler
         self._cache = BuildCache(home, self.name, _admitted)
         self._packages = Path(os.environ.get("RATTLER_CACHE_DIR") or home / "conda")  # as rattler's other tools have it
 
@@ -53,7 +58,7 @@ class CondaBuilder(CachedBuilder):
         wanted = conda_definition(spec.conda, spec.lock)
         key = fingerprint(wanted)
         cached = self._cache.find(key) is not None
-        if not cached:
+        if not cached and not self._fetches_rattler:
             _check_rattler(spec)
         return EnvironmentPlan(self.name, spec, key, cached=cached, description=describe(wanted))
 
@@ -73,23 +78,47 @@ class CondaBuilder(CachedBuilder):
         from mlcli.environments._shared import SharedCache
 
         line(f"building {describe(wanted)}")
+        python = self._python(line)
 
         def make(pins: Pins) -> Mapping[str, Any]:
             pinned = replace(wanted, lock=wanted.lock or pins.lock)
-            lines = Rattler(pinned, place, cache=self._packages, line=line, keep=lock).make()
+            lines = Rattler(pinned, place, python=python, cache=self._packages, line=line, keep=lock).make()
             pip = replace(wanted.pip, lines=(*lines, *wanted.pip.lines))
             resolved = _pip_installed(pip, place, line, lock, pins.constraints) if pip.lines else ()
             return _record(wanted, place, resolved)
 
         return made_with_pins(SharedCache(self._settings.environments_shared), place, line, make)
 
+    def _python(self, line: Callable[[str], None]) -> str:
+        """An interpreter that has rattler. Raises EnvironmentBuildError."""
+        from mlcli.environments._rattler import PACKAGE
+        from mlcli.environments.venv import VenvBuilder
 
-def _check_rattler(spec: EnvironmentSpec) -> None:
+        if _has_rattler():
+            return sys.executable
+        beside = VenvBuilder(self._home, Settings())
+        spec = EnvironmentSpec(conda={"dependencies": [{"pip": [PACKAGE]}]})
+        try:
+            made = beside.build(beside.plan(spec), line)
+        except EnvironmentBuildError as failed:
+            raise EnvironmentBuildError(
+                f"rattler, which makes conda environments, could not be installed: {failed.message}",
+                hint=f"install it for {sys.executable}: pip install '{PACKAGE}'",
+                details=failed.details,
+            ) from failed
+        return f"{made.prepend_path[0]}/python"
+
+
+def _has_rattler() -> bool:
     from importlib.util import find_spec
 
+    return find_spec("rattler") is not None
+
+
+def _check_rattler(spec: EnvironmentSpec) -> None:
     from mlcli.environments._definition import conda_is_missing, parts
 
-    if find_spec("rattler") is None:
+    if not _has_rattler():
         raise conda_is_missing(parts(spec.conda or {}).conda)
 
 
