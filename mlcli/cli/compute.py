@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
-from mlcli.cli import actions
+from mlcli.cli import compute_actions
 from mlcli.cli.command import Noun, Session
+from mlcli.cli.compute_actions import Flags, as_tags, as_tier
 from mlcli.cli.options import Flag, Sets, Yes, count, count_or_none, flag, flags, name_of_job
 from mlcli.cli.tree import NOUNS
 from mlcli.domain.errors import UsageError
-
-if TYPE_CHECKING:
-    from mlcli.domain.compute import Compute
-    from mlcli.spec.computes import WrittenCompute
 
 NOUN = Noun(
     NOUNS["compute"],
@@ -23,7 +19,6 @@ NOUN = Noun(
         "max_results": flag("--max-results", "--max-pages", "-r", metavar="N", help="Accepted and ignored."),
     },
 )
-Flags = dict[str, tuple[tuple[str | int, ...], Any]]
 
 
 def complete_compute(typed: str, workspace: str | None) -> list[str]:
@@ -85,7 +80,22 @@ IdleTime = Annotated[
 ]
 Location = Annotated[str | None, flag("--location", "-l", metavar="NAME", help="Kept; this machine is where it is.")]
 AdminUsername = Annotated[str | None, flag("--admin-username", metavar="USER", help="Whom to log in as.")]
-AdminPassword = Annotated[str | None, flag("--admin-password", metavar="PASSWORD", help="Not kept; use a key.")]
+AdminPassword = Annotated[
+    str | None,
+    flag(
+        "--admin-password",
+        metavar="PASSWORD",
+        help="For the system's keyring. Others may see it here: rather use a key.",
+    ),
+]
+SshPort = Annotated[int | None, flag("--ssh-port", metavar="PORT", parse=port, help="Default: 22.")]
+SshPrivateKeyFile = Annotated[
+    str | None, flag("--ssh-private-key-file", metavar="FILE", help="The private key to log in with.")
+]
+AcceptHostKey = Annotated[
+    str | None,
+    flag("--accept-host-key", metavar="SHA256:...", help="The machine's host key, when known_hosts has it not."),
+]
 SshKeyValue = Annotated[str | None, flag("--ssh-key-value", metavar="KEY", help="A public key. Kept.")]
 IdentityType = Annotated[str | None, flag("--identity-type", metavar="TYPE", help="Kept, without meaning here.")]
 Identities = Annotated[
@@ -168,56 +178,15 @@ def create(
         "--user-object-id": (("create_on_behalf_of", "user_object_id"), user_object_id),
         "--user-tenant-id": (("create_on_behalf_of", "user_tenant_id"), user_tenant_id),
     }
-    make(session, file, given, set_)
-
-
-def make(session: Session, file: str | None, given: Flags, overrides: list[str]) -> None:
-    """Make the compute that a file and flags (those that are not None) describe, and print it."""
-    from mlcli.operations import computes
-
-    written = _written(file, given, overrides)
-    notices = [*written.notices, *computes.create(session.services, written.compute)]
-    _show(session, written.compute.name, notices)
-
-
-def _written(file: str | None, given: Flags, overrides: list[str]) -> WrittenCompute:
-    from mlcli.cli import jobfile
-    from mlcli.spec.computes import read_compute
-
-    typed = {name: entry for name, entry in given.items() if entry[1] is not None}
-    if file is None:
-        missing = next((name for name in ("--name", "--type") if name not in typed), None)
-        if missing:
-            raise UsageError(f"a compute has a name and a type: {missing} is missing", hint="or name a file: --file")
-        return read_compute(None, "compute", time.time(), flags=typed, overrides=overrides)
-    source = jobfile.source(file)
-    return read_compute(source.text, source.name, time.time(), flags=typed, overrides=overrides)
-
-
-def as_tier(text: str | None) -> str | None:
-    """2020 and 2021 wrote ``lowpriority`` and ``LowPriority``."""
-    return "low_priority" if text is not None and text.lower().replace("_", "") == "lowpriority" else text
-
-
-def as_tags(given: list[str]) -> dict[str, str] | None:
-    """``key=value`` texts as a map, None when there are none."""
-    return {key: value for key, _, value in (text.partition("=") for text in given)} or None
-
-
-def _show(session: Session, name: str, notices: list[str]) -> None:
-    from mlcli.cli import compute_views
-    from mlcli.operations import computes
-
-    for notice in notices:
-        session.console.notice(notice)
-    record = computes.record(session.services, name)
-    session.console.emit(record, view=compute_views.compute, columns=compute_views.row)
+    compute_actions.make(session, file, given, set_)
 
 
 @NOUN.command(
     "attach",
     "mlcli compute attach --name box --type virtualmachine --address box.example.org --admin-username ann",
-    "mlcli compute attach -f machine.yml",
+    "mlcli compute attach -n box -t virtualmachine -a 10.0.0.7 --ssh-port 2222 --ssh-private-key-file ~/.ssh/id_ed25519",
+    "mlcli compute attach -n box -t virtualmachine -a box --accept-host-key SHA256:2AhC...",
+    "mlcli compute attach -f machine.yml --set working_directory=/data/mlcli",
 )
 def attach(
     session: Session,
@@ -231,10 +200,9 @@ def attach(
     address: Annotated[str | None, flag("--address", "-a", metavar="HOST", help="Its name or address.")] = None,
     admin_username: AdminUsername = None,
     admin_password: AdminPassword = None,
-    ssh_port: Annotated[int | None, flag("--ssh-port", metavar="PORT", parse=port, help="Default: 22.")] = None,
-    ssh_private_key_file: Annotated[
-        str | None, flag("--ssh-private-key-file", metavar="FILE", help="The private key to log in with.")
-    ] = None,
+    ssh_port: SshPort = None,
+    ssh_private_key_file: SshPrivateKeyFile = None,
+    accept_host_key: AcceptHostKey = None,
     ssh_key_value: SshKeyValue = None,
     namespace: Annotated[str | None, flag("--namespace", metavar="NAME", help="Where jobs run on Kubernetes.")] = None,
     identity_type: IdentityType = None,
@@ -243,7 +211,14 @@ def attach(
     tags: Tags,
     set_: Sets,
 ) -> None:
-    """Attach something that is there already: a machine, a cluster."""
+    """Attach a machine that is there already, over SSH.
+
+    mlcli logs in and says what it found; when that fails, nothing is kept.
+
+    The address is a name, an IP address, or a Host of ~/.ssh/config, whose users, ports, keys and jump hosts count. A
+    password or a passphrase comes from MLCLI_SSH_PASSWORD or MLCLI_SSH_PASSPHRASE, the system's keyring, or is asked for, and
+    then kept in the keyring.
+    """
     given: Flags = {
         "--name": (("name",), name),
         "--type": (("type",), type_),
@@ -260,13 +235,14 @@ def attach(
         "--description": (("description",), description),
         "--tags": (("tags",), as_tags(tags)),
     }
-    make(session, file, given, set_)
+    compute_actions.make(session, file, given, set_, accept_host_key=accept_host_key)
 
 
 @NOUN.command(
     "update",
     "mlcli compute update --name cpu-cluster --max-instances 8",
     "mlcli compute update -n cpu-cluster --set tags.team=vision --remove description",
+    "mlcli compute update -n box --ssh-private-key-file ~/.ssh/new --accept-host-key SHA256:2AhC...",
 )
 def update(
     session: Session,
@@ -276,14 +252,26 @@ def update(
     max_instances: MaxInstances = None,
     idle_time: IdleTime = None,
     tags: Tags,
+    admin_username: AdminUsername = None,
+    admin_password: AdminPassword = None,
+    ssh_port: SshPort = None,
+    ssh_private_key_file: SshPrivateKeyFile = None,
+    accept_host_key: AcceptHostKey = None,
     identity_type: IdentityType = None,
     user_assigned_identities: Identities,
     set_: Sets,
     add: Annotated[list[str], flags("--add", metavar="KEY=VALUE", help="The same as --set.")],
     remove: Annotated[list[str], flags("--remove", metavar="KEY", help="Take out a key.")],
 ) -> None:
-    """Change a compute; jobs that wait go on by what it then is."""
+    """Change a compute; jobs that wait go on by what it then is.
+
+    A machine is logged in to again when it is reached in another way from now on.
+    """
     given: Flags = {
+        "--admin-username": (("ssh_settings", "admin_username"), admin_username),
+        "--admin-password": (("ssh_settings", "admin_password"), admin_password),
+        "--ssh-port": (("ssh_settings", "ssh_port"), ssh_port),
+        "--ssh-private-key-file": (("ssh_settings", "ssh_private_key_file"), ssh_private_key_file),
         "--min-instances": (("min_instances",), min_instances),
         "--max-instances": (("max_instances",), max_instances),
         "--idle-time-before-scale-down": (("idle_time_before_scale_down",), idle_time),
@@ -291,29 +279,13 @@ def update(
         "--identity-type": (("identity", "type"), identity_type),
         "--user-assigned-identities": (("identity", "user_assigned_identities"), user_assigned_identities or None),
     }
-    change(session, name, given, [*set_, *add], remove)
-
-
-def change(session: Session, name: str, given: Flags, overrides: list[str], removes: list[str]) -> None:
-    """Change a compute by flags (those that are not None), and print it."""
-    from mlcli.operations import computes
-    from mlcli.spec.computes import changed_compute
-
-    typed = {flag_name: entry for flag_name, entry in given.items() if entry[1] is not None}
-    if not (typed or overrides or removes):
-        raise UsageError("nothing to change", hint="--max-instances 8, --set tags.team=vision, --remove description")
-
-    def changed(compute: Compute) -> WrittenCompute:
-        return changed_compute(compute, typed, overrides, removes)
-
-    _, notices = computes.update(session.services, name, changed)
-    _show(session, name, notices)
+    compute_actions.change(session, name, given, [*set_, *add], remove, accept_host_key=accept_host_key)
 
 
 @NOUN.command("show", "mlcli compute show --name cpu-cluster", "mlcli compute show -n cpu-cluster --query jobs.queued")
 def show(session: Session, *, name: Name) -> None:
     """Show a compute: what it is, its nodes, the jobs that run and wait there."""
-    _show(session, name, [])
+    compute_actions.show(session, name, [])
 
 
 @NOUN.command("list", "mlcli compute list -o table", "mlcli compute list --type amlcompute --query '[].name' -o tsv")
@@ -334,49 +306,31 @@ def list_(
 @NOUN.command("delete", "mlcli compute delete --name cpu-cluster --yes")
 def delete(session: Session, *, name: Name, force: Force, yes: Yes) -> None:
     """Delete a compute; its jobs stay, with all that they made."""
-    remove(session, name, force=force, yes=yes, verb="Delete")
+    compute_actions.remove(session, name, force=force, yes=yes, verb="Delete")
 
 
 @NOUN.command("detach", "mlcli compute detach --name box --yes")
 def detach(session: Session, *, name: Name, force: Force, yes: Yes) -> None:
     """Forget a compute that was attached; nothing is done to it."""
-    remove(session, name, force=force, yes=yes, verb="Detach")
-
-
-def remove(session: Session, name: str, *, force: bool, yes: bool, verb: str) -> None:
-    """Forget a compute, after asking."""
-    from mlcli.operations import computes
-
-    computes.get(session.services, name)
-    actions.ask(session, f"{verb} compute {name}?", yes=yes)
-    computes.delete(session.services, name, force=force)
-    session.console.notice(f"{verb.lower()}{'d' if verb == 'Delete' else 'ed'} compute {name}")
+    compute_actions.remove(session, name, force=force, yes=yes, verb="Detach")
 
 
 @NOUN.command("start", "mlcli compute start --name cpu-cluster")
 def start(session: Session, *, name: Name) -> None:
     """Start a compute that was stopped: the jobs that wait go on."""
-    switch(session, name, started=True)
+    compute_actions.switch(session, name, started=True)
 
 
 @NOUN.command("stop", "mlcli compute stop --name cpu-cluster")
 def stop(session: Session, *, name: Name) -> None:
     """Stop a compute: no job starts there any more, those that run go on."""
-    switch(session, name, started=False)
+    compute_actions.switch(session, name, started=False)
 
 
 @NOUN.command("restart", "mlcli compute restart --name cpu-cluster")
 def restart(session: Session, *, name: Name) -> None:
     """Start a compute, whether or not it was stopped."""
-    switch(session, name, started=True)
-
-
-def switch(session: Session, name: str, *, started: bool) -> None:
-    """Start or stop a compute, and print it."""
-    from mlcli.operations import computes
-
-    computes.switch(session.services, name, started=started)
-    _show(session, name, [])
+    compute_actions.switch(session, name, started=True)
 
 
 @NOUN.command("list-nodes", "mlcli compute list-nodes --name cpu-cluster -o table")
@@ -427,7 +381,11 @@ def list_usage(
     session.console.emit(found, view=view, columns=compute_views.usage_row)
 
 
-@NOUN.command("connect-ssh", "mlcli compute connect-ssh --name box")
+@NOUN.command(
+    "connect-ssh",
+    "mlcli compute connect-ssh --name box",
+    "mlcli compute connect-ssh --name box --command nvidia-smi",
+)
 def connect_ssh(
     session: Session,
     *,
@@ -435,16 +393,14 @@ def connect_ssh(
     private_key_file_path: Annotated[
         str | None, flag("--private-key-file-path", "-f", metavar="FILE", help="The private key to log in with.")
     ] = None,
+    command: Annotated[
+        str | None, flag("--command", "-c", metavar="COMMAND", help="Run this there, and no shell to type in.")
+    ] = None,
+    ssh_args: Annotated[
+        str | None, flag("--ssh-args", metavar="ARGUMENTS", help="More for the program ssh: '-L 8888:localhost:8888'.")
+    ] = None,
 ) -> None:
-    """Open a shell on a compute that is reached by SSH."""
-    from mlcli.operations import computes
+    """Open a shell on a compute that is reached by SSH, with the program ssh."""
+    from mlcli.operations import connecting
 
-    host = computes.get(session.services, name).ssh
-    if host is None:
-        raise UsageError(f"compute {name} is this machine: there is nothing to connect to")
-    import os
-
-    key = private_key_file_path or host.key_file
-    argv = ["ssh", *(["-p", str(host.port)] if host.port else []), *(["-i", key] if key else [])]
-    argv += ["-J", host.jump] if host.jump else []
-    os.execvp("ssh", [*argv, "--", f"{host.user}@{host.address}" if host.user else host.address])  # noqa: S606
+    connecting.connect(session.services, name, private_key_file_path, command, ssh_args)

@@ -20,7 +20,7 @@ def row(record: Any) -> dict[str, Any]:
         "Type": record["type"],
         "State": record["state"],
         "Size": record["size"],
-        "Nodes": _nodes(record),
+        "Nodes": _nodes(record) or (record["machine"]["address"] if record.get("machine") else None),
         "Running": record["jobs"]["running"],
         "Queued": record["jobs"]["queued"],
     }
@@ -52,9 +52,9 @@ def usage_row(record: Any) -> dict[str, Any]:
 
 
 def _nodes(record: Record) -> str | None:
-    if record["max_instances"] is None:
-        return None
     nodes = record["nodes"]
+    if nodes is None:
+        return None
     return f"{nodes['running']} busy, {nodes['idle']} idle, at most {record['max_instances']}"
 
 
@@ -74,11 +74,33 @@ def compute(record: Record) -> RenderableType:
             ("Size", record["size"]),
             ("A node here", f"{cores}, {node['memory_gb']} GB{smaller}" if node else None),
             ("Nodes", _nodes(record)),
-            ("Tier", record["tier"] if record["max_instances"] is not None else None),
-            ("Idle time", span(record["idle_time_before_scale_down"]) if record["max_instances"] is not None else None),
+            ("Tier", record["tier"] if record["nodes"] is not None else None),
+            ("Idle time", span(record["idle_time_before_scale_down"]) if record["nodes"] is not None else None),
+            *_machine(record),
             ("Jobs", jobs or "none"),
         ]
     )
+
+
+def _machine(record: Record) -> list[tuple[str, Any]]:
+    """What was found on a machine when it was attached."""
+    found = record.get("machine")
+    if not found:
+        return []
+    cores = f"{found['cores']} core{'' if found['cores'] == 1 else 's'}"
+    free = f"{found['free_gb']:g} GB free" if found["free_gb"] is not None else None
+    return [
+        ("Problem", record["problem"]),
+        ("Address", found["address"]),
+        ("Host key", f"{found['host_key']} ({found['host_key_state']})"),
+        ("Login", found["login"]),
+        ("Machine", f"{found['system']}, {cores}, {found['memory_gb']:g} GB"),
+        ("GPUs", ", ".join(found["gpus"]) or None),
+        ("Python", f"{found['python_version']} ({found['python']})"),
+        ("Docker", found["docker"] or "no engine that answers"),
+        ("Folder", f"{found['folder']}" + (f", {free}" if free else "")),
+        ("At once", None if record["max_instances"] is None else f"{record['max_instances']} jobs"),
+    ]
 
 
 def table(columns: Any, nothing: str) -> Any:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from mlcli.cli import compute
+from mlcli.cli import compute, compute_actions
 from mlcli.cli.command import Noun, Session
-from mlcli.cli.compute import Description, Flags, Force, Name, Tags
+from mlcli.cli.compute import AcceptHostKey, Description, Force, Name, Tags
+from mlcli.cli.compute_actions import Flags
 from mlcli.cli.options import Flag, count, count_or_none, flag
 from mlcli.cli.tree import NOUNS
 from mlcli.domain.errors import UsageError
@@ -73,11 +74,11 @@ def create(
         "--max-nodes": (("max_instances",), max_nodes),
         "--min-nodes": (("min_instances",), min_nodes),
         "--idle-seconds-before-scaledown": (("idle_time_before_scale_down",), idle_seconds),
-        "--vm-priority": (("tier",), compute.as_tier(vm_priority)),
+        "--vm-priority": (("tier",), compute_actions.as_tier(vm_priority)),
         "--description": (("description",), description),
-        "--tag": (("tags",), compute.as_tags(tag)),
+        "--tag": (("tags",), compute_actions.as_tags(tag)),
     }
-    compute.make(session, None, given, [])
+    compute_actions.make(session, None, given, [])
 
 
 @NOUN.command(
@@ -92,20 +93,25 @@ def attach(
     address: Annotated[str | None, flag("--address", "-a", metavar="HOST", help="Its name or address.")] = None,
     username: Annotated[str | None, flag("--username", "-u", metavar="USER", help="Whom to log in as.")] = None,
     ssh_port: Annotated[int | None, flag("--ssh-port", metavar="PORT", parse=compute.port, help="Default: 22.")] = None,
-    password: Annotated[str | None, flag("--password", "-p", metavar="PASSWORD", help="Not kept; use a key.")] = None,
+    password: Annotated[
+        str | None, flag("--password", "-p", metavar="PASSWORD", help="For the system's keyring; rather use a key.")
+    ] = None,
     private_key_file: Annotated[
         str | None, flag("--private-key-file", metavar="FILE", help="The private key to log in with.")
     ] = None,
     private_key_passphrase: Annotated[
-        str | None, flag("--private-key-passphrase", metavar="TEXT", help="Not kept; use an agent.")
+        str | None,
+        flag("--private-key-passphrase", metavar="TEXT", help="For the system's keyring; rather use an agent."),
     ] = None,
+    accept_host_key: AcceptHostKey = None,
     compute_resource_id: Annotated[
         str | None, flag("--compute-resource-id", "-i", metavar="ID", help="Azure's id of a cluster.")
     ] = None,
 ) -> None:
-    """Attach a machine that is there already."""
-    if private_key_passphrase is not None:
-        session.console.notice("the passphrase is not kept: mlcli writes none to the disk")
+    """Attach a machine that is there already, over SSH.
+
+    mlcli logs in and says what it found; when that fails, nothing is kept.
+    """
     is_machine = kind.lower() == "remote"
     given: Flags = {
         "--name": (("name",), name),
@@ -119,7 +125,7 @@ def attach(
     }
     if is_machine and address is None:
         raise UsageError("which machine? give --address HOST")
-    compute.make(session, None, given, [])
+    compute_actions.make(session, None, given, [], passphrase=private_key_passphrase, accept_host_key=accept_host_key)
 
 
 @NOUN.command("update", "mlcli computetarget update amlcompute -n cpu-cluster --max-nodes 8")
@@ -139,7 +145,7 @@ def update(
         "--min-nodes": (("min_instances",), min_nodes),
         "--idle-seconds-before-scaledown": (("idle_time_before_scale_down",), idle_seconds),
     }
-    compute.change(session, name, given, [], [])
+    compute_actions.change(session, name, given, [], [])
 
 
 @NOUN.command("show", "mlcli computetarget show -n cpu-cluster")
@@ -157,10 +163,10 @@ def list_(session: Session) -> None:
 @NOUN.command("delete", "mlcli computetarget delete -n cpu-cluster")
 def delete(session: Session, *, name: Name, force: Force) -> None:
     """Delete a compute target; its jobs stay, with all that they made."""
-    compute.remove(session, name, force=force, yes=True, verb="Delete")
+    compute_actions.remove(session, name, force=force, yes=True, verb="Delete")
 
 
 @NOUN.command("detach", "mlcli computetarget detach -n box")
 def detach(session: Session, *, name: Name, force: Force) -> None:
     """Forget a compute target that was attached; nothing is done to it."""
-    compute.remove(session, name, force=force, yes=True, verb="Detach")
+    compute_actions.remove(session, name, force=force, yes=True, verb="Detach")

@@ -13,8 +13,9 @@ class SshHost:
 
     ``address``: a name, an address, or a ``Host`` of ``~/.ssh/config``. ``key_file``: the private key, and then no other
     one is offered. ``jump``: hosts on the way, as ``ssh -J`` takes them. ``host_key``: the only key that the host may
-    have, as text (``ssh-ed25519 AAAA...``) or as a fingerprint (``SHA256:...``); None: known_hosts tells. ``folder``:
-    where mlcli keeps its own things there (default ``~/.mlcli``). ``python``: the interpreter there (default: looked for).
+    have, as text (``ssh-ed25519 AAAA...``) or as a fingerprint (``SHA256:...``); None: known_hosts tells
+    (``known_hosts_file``, else the person's own). ``folder``: where mlcli keeps its own things there (default ``~/.mlcli``;
+    an absolute path once it was attached). ``python``: the interpreter there (default: looked for).
     """
 
     address: str
@@ -25,6 +26,7 @@ class SshHost:
     host_key: str | None = None
     folder: str | None = None
     python: str | None = None
+    known_hosts_file: str | None = None
 
     @property
     def key(self) -> str:
@@ -40,6 +42,19 @@ class SshHost:
         return f"{user}{self.address}{port}"
 
 
+def fingerprint(key: str) -> str:
+    """``SHA256:...`` of a public key (``ssh-ed25519 AAAA...``), as ``ssh-keygen -l`` prints it; empty for what is none."""
+    import base64
+    import binascii
+    import hashlib
+
+    try:
+        raw = base64.b64decode(key.split()[1], validate=True)
+    except (binascii.Error, ValueError, IndexError):
+        return ""
+    return "SHA256:" + base64.b64encode(hashlib.sha256(raw).digest()).decode().rstrip("=")
+
+
 @dataclass(frozen=True)
 class Compute:
     """A named place where the jobs of a workspace run.
@@ -48,7 +63,7 @@ class Compute:
     words, no secret in it; the other fields are what mlcli reads from it. ``max_instances``: how many jobs run at once, None
     where nobody counts. ``size``: what one of its nodes is. ``idle_time_s``: seconds until an idle node is given back.
     ``tier``: ``dedicated`` or ``low_priority``. ``created_at``: seconds since the epoch, UTC. ``started``: a compute that is
-    stopped starts no job; what runs goes on.
+    stopped starts no job; what runs goes on. ``machine``: what was found there when it was attached.
     """
 
     name: str
@@ -63,6 +78,7 @@ class Compute:
     tier: str = "dedicated"
     ssh: SshHost | None = None
     started: bool = True
+    machine: Mapping[str, Any] = field(default_factory=dict)
     document: Mapping[str, Any] = field(default_factory=dict)
 
     @property

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mlcli import registry
-from mlcli.domain.compute import Compute
-from mlcli.domain.errors import MlcliError, NotFoundError, UsageError
+from mlcli.domain.compute import Compute, SshHost
+from mlcli.domain.errors import MlcliError, NotFoundError, TransportError, UnsupportedError, UsageError
 from mlcli.domain.nodes import GB, node_of
 from mlcli.domain.run import Run, RunFilter
 from mlcli.operations import observe, queueing
@@ -21,30 +20,45 @@ from mlcli.operations.times import iso_time
 from mlcli.ports.services import Services
 from mlcli.spec.computes import BUILT_IN, WrittenCompute
 
+if TYPE_CHECKING:
+    from mlcli.operations.attaching import Login
+
 _THIS_MACHINE = Compute(
     BUILT_IN, BUILT_IN, 0.0, description="This machine: jobs start at once, as many as are submitted."
 )
 _PREPARING = observe.UNSUBMITTED
 
 
-def create(services: Services, compute: Compute) -> list[str]:
-    """Keep a new compute; what a person may want to know of it. Raises UnsupportedError for a type that no job can be run
-    on, NameTakenError.
+def create(services: Services, compute: Compute, login: Login | None = None) -> list[str]:
+    """Keep a new compute; what a person may want to know of it. A machine is logged in to first: when that fails, nothing is
+    kept. Raises UnsupportedError for a type that no job can be run on, NameTakenError, TransportError.
     """
     registry.compute_backend(compute.type)
-    services.computes.create(compute)
-    return node_notices(compute)
+    if compute.ssh is None:
+        services.computes.create(compute)
+        return node_notices(compute)
+    from mlcli.operations import attaching
+
+    login = login or attaching.Login()
+    checked = attaching.check(compute, compute.ssh, login)
+    services.computes.create(checked.compute)
+    return [*checked.notices, *checked.keep_secrets(login)]
 
 
-def update(services: Services, name: str, change: Callable[[Compute], WrittenCompute]) -> tuple[Compute, list[str]]:
-    """Replace a compute's definition by what ``change`` makes of it; runs that wait go on by the new one."""
+def update(
+    services: Services, name: str, change: Callable[[Compute], WrittenCompute], login: Login | None = None
+) -> tuple[Compute, list[str]]:
+    """Replace a compute's definition by what ``change`` makes of it; runs that wait go on by the new one. A machine is logged
+    in to again when it is reached in another way from now on.
+    """
     _check_not_built_in(name, "changed")
+    before = services.computes.get(name)
+    if before.ssh is not None:
+        return _update_machine(services, before, change, login)
     notices: list[str] = []
 
     def changed(compute: Compute) -> Compute:
-        written = change(compute)
-        if (written.compute.name, written.compute.type) != (compute.name, compute.type):
-            raise UsageError("the name and the type of a compute stay", hint="create another one")
+        written = _checked_change(compute, change)
         notices.extend((*written.notices, *node_notices(written.compute)))
         return replace(written.compute, started=compute.started)
 
@@ -53,9 +67,42 @@ def update(services: Services, name: str, change: Callable[[Compute], WrittenCom
     return compute, notices
 
 
+def _checked_change(compute: Compute, change: Callable[[Compute], WrittenCompute]) -> WrittenCompute:
+    written = change(compute)
+    if (written.compute.name, written.compute.type) != (compute.name, compute.type):
+        raise UsageError("the name and the type of a compute stay", hint="create another one")
+    return written
+
+
+def _update_machine(
+    services: Services, before: Compute, change: Callable[[Compute], WrittenCompute], login: Login | None
+) -> tuple[Compute, list[str]]:
+    from mlcli.operations import attaching
+
+    written = _checked_change(before, change)
+    login = replace(login or attaching.Login(), password=written.password)
+    checked = attaching.check_again(before, written.compute, login)
+
+    def swapped(compute: Compute) -> Compute:
+        if compute != before:
+            raise MlcliError(
+                f"somebody else has changed compute {before.name} meanwhile", hint="look at it, and try again"
+            )
+        return checked.compute
+
+    compute = services.computes.edit(before.name, swapped)
+    _move_on(services, compute)
+    return compute, [*written.notices, *checked.notices, *checked.keep_secrets(login)]
+
+
 def switch(services: Services, name: str, *, started: bool) -> Compute:
-    """Start a compute, or stop it: no job starts on it any more, those that run go on."""
+    """Start a compute, or stop it: no job starts on it any more, those that run go on. Raises UnsupportedError for a machine."""
     _check_not_built_in(name, "stopped")
+    if services.computes.get(name).ssh is not None:
+        raise UnsupportedError(
+            f"compute {name} is a machine that mlcli logs in to: it cannot power it on or off",
+            hint=f"do that where the machine is managed; so that no job goes there: mlcli compute detach --name {name}",
+        )
     compute = services.computes.edit(name, lambda compute: replace(compute, started=started))
     _move_on(services, compute)
     return compute
@@ -66,8 +113,10 @@ def _move_on(services: Services, compute: Compute) -> None:
         queueing.advance(services, compute.name)
 
 
-def delete(services: Services, name: str, *, force: bool = False) -> None:
-    """Forget a compute. Raises MlcliError while jobs are live on it, unless ``force``: then they are cancelled."""
+def delete(services: Services, name: str, *, force: bool = False) -> list[str]:
+    """Forget a compute; what to tell of it. Raises MlcliError while jobs are live on it, unless ``force``: then they are
+    cancelled.
+    """
     _check_not_built_in(name, "deleted")
     services.computes.get(name)
     live = _live(services).get(name, [])
@@ -79,10 +128,16 @@ def delete(services: Services, name: str, *, force: bool = False) -> None:
             hint="wait for them, or end them with it: --force",
         )
     services.computes.edit(name, lambda compute: replace(compute, started=False))
+    notices = []
     for run in live:
-        with suppress(NotFoundError):
+        try:
             cancel(services, run.name)
+        except NotFoundError:
+            continue
+        except TransportError as away:
+            notices.append(f"job {run.name} could not be told to end, it may go on: {away.message}")
     services.computes.delete(name)
+    return notices
 
 
 def get(services: Services, name: str) -> Compute:
@@ -91,22 +146,35 @@ def get(services: Services, name: str) -> Compute:
 
 
 def records(services: Services, kind: str | None = None) -> list[dict[str, Any]]:
-    """Every compute (of a type), this machine first."""
+    """Every compute (of a type), this machine first. Other machines are asked, all at once, whether they answer."""
     live = _live(services)
     found = [one for one in (_THIS_MACHINE, *services.computes.list()) if kind in {None, one.type}]
-    return [_record(services, one, live.get(one.name, [])) for one in found]
+    problems = _problems(found)
+    return [_record(services, one, live.get(one.name, []), problems.get(one.name)) for one in found]
 
 
-def record(services: Services, name: str) -> dict[str, Any]:
-    """One compute, with what goes on there now. Raises NotFoundError."""
+def record(services: Services, name: str, *, ask: bool = True) -> dict[str, Any]:
+    """One compute, with what goes on there now. ``ask``: whether another machine answers. Raises NotFoundError."""
     compute = get(services, name)
-    return _record(services, compute, _live(services).get(name, []))
+    problems = _problems([compute]) if ask else {}
+    return _record(services, compute, _live(services).get(name, []), problems.get(name))
 
 
-def _record(services: Services, compute: Compute, live: Sequence[Run]) -> dict[str, Any]:
+def _problems(computes: Sequence[Compute]) -> dict[str, str | None]:
+    """Name -> why a machine does not answer."""
+    hosts = {one.name: one.ssh for one in computes if one.ssh is not None}
+    if not hosts:
+        return {}
+    from mlcli.operations import attaching
+
+    return attaching.problems(hosts)
+
+
+def _record(services: Services, compute: Compute, live: Sequence[Run], problem: str | None) -> dict[str, Any]:
     waiting = [run for run in live if observe.is_waiting(services, run)]
     preparing = [run for run in live if run.state in _PREPARING]
     busy = len(live) - len(waiting) - len(preparing)
+    counted = compute.has_queue and compute.ssh is None
     shown = {
         "name": compute.name,
         "type": compute.type,
@@ -114,7 +182,7 @@ def _record(services: Services, compute: Compute, live: Sequence[Run]) -> dict[s
         "tags": dict(compute.tags),
         "location": compute.document.get("location"),
         "provisioning_state": "Succeeded",
-        "state": "Running" if compute.started else "Stopped",
+        "state": "Unreachable" if problem else "Running" if compute.started else "Stopped",
         "created_on": iso_time(compute.created_at) if compute.created_at else None,
         "size": compute.size,
         "tier": compute.tier,
@@ -122,9 +190,11 @@ def _record(services: Services, compute: Compute, live: Sequence[Run]) -> dict[s
         "max_instances": compute.max_instances,
         "idle_time_before_scale_down": int(compute.idle_time_s),
         "node": _node_record(compute),
-        "nodes": _counts(nodes(services, compute.name)) if compute.has_queue else None,
+        "nodes": _counts(nodes(services, compute.name)) if counted else None,
         "jobs": {"preparing": len(preparing), "queued": len(waiting), "running": busy},
     }
+    if compute.ssh is not None:
+        shown |= {"problem": problem, "machine": dict(compute.machine)}
     return {**shown, **{key: value for key, value in compute.document.items() if key not in shown}}
 
 
@@ -159,6 +229,8 @@ def nodes(services: Services, name: str) -> list[dict[str, Any]]:
     over), and never fewer than ``min_instances``.
     """
     compute = get(services, name)
+    if compute.ssh is not None:
+        return [_machine_node(compute, compute.ssh, _live(services).get(name, []))]
     users = dict(_users(services, compute, time.time()))
     idle = [number for number in range(compute.min_instances) if number not in users]
     return [_node(compute, number, users.get(number)) for number in sorted({*users, *idle})]
@@ -185,6 +257,20 @@ def _node(compute: Compute, number: int, run: Run | None) -> dict[str, Any]:
     }
 
 
+def _machine_node(compute: Compute, host: SshHost, live: Sequence[Run]) -> dict[str, Any]:
+    """A machine is one node, however many jobs are on it."""
+    problem = _problems([compute])[compute.name]
+    submitted = [run for run in live if run.state not in _PREPARING]
+    return {
+        "node_id": f"{compute.name}-0",
+        "node_state": "unreachable" if problem else "running" if submitted else "idle",
+        "current_job_name": ", ".join(run.name for run in submitted) or None,
+        "private_ip_address": host.address,
+        "public_ip_address": None,
+        "port": host.port,
+    }
+
+
 def usage(services: Services) -> list[dict[str, Any]]:
     """What of this machine the computes of the workspace use."""
     machine = this_machine()
@@ -200,7 +286,7 @@ def usage(services: Services) -> list[dict[str, Any]]:
         _usage("Memory of this machine", round(memory / GB, 1), round(machine.memory_bytes / GB, 1), "GB"),
     ]
     for compute in services.computes.list():
-        if compute.max_instances is not None:
+        if compute.max_instances is not None and compute.ssh is None:
             running = _counts(nodes(services, compute.name))["running"]
             rows.append(_usage(f"Nodes of {compute.name}", running, compute.max_instances, "Count"))
     return rows

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from mlcli.domain import vm_sizes
@@ -79,10 +79,13 @@ MOST_NODES = 1000
 
 @dataclass(frozen=True)
 class WrittenCompute:
-    """A compute as it was written, and what a person may want to know of it."""
+    """A compute as it was written, and what a person may want to know of it. ``password``: the one that was written; it is in
+    nothing else.
+    """
 
     compute: Compute
     notices: tuple[str, ...] = ()
+    password: str | None = field(default=None, repr=False)
 
 
 def read_compute(
@@ -121,8 +124,10 @@ def checked_compute(document: Document, created_at: float, *, overrides: Sequenc
     ]
     if checks:
         raise InvalidSpecError(tuple(checks))
-    secret = _without_password(normal)
-    return WrittenCompute(build_compute(normal, created_at), tuple(_notices(normal, secret=secret)))
+    password = _without_password(normal)
+    compute = build_compute(normal, created_at)
+    unused = password is not None and compute.ssh is None
+    return WrittenCompute(compute, tuple(_notices(normal, unused_password=unused)), password)
 
 
 def upgraded_compute(tree: Mapping[str, Any]) -> dict[str, Any]:
@@ -182,6 +187,8 @@ def _ssh(normal: Mapping[str, Any]) -> SshHost:
         user=settings.get("admin_username"),
         key_file=settings.get("ssh_private_key_file"),
         jump=settings.get("proxy_jump"),
+        host_key=settings.get("host_key"),
+        known_hosts_file=settings.get("known_hosts_file"),
         folder=normal.get("working_directory"),
         python=normal.get("python"),
     )
@@ -266,22 +273,23 @@ def _check_counts(document: Document, normal: Mapping[str, Any]) -> Iterator[Any
         yield document.diagnose(("idle_time_before_scale_down",), "out-of-range", message)
 
 
-def _without_password(normal: dict[str, Any]) -> bool:
+def _without_password(normal: dict[str, Any]) -> str | None:
+    """Take the password out."""
     settings = normal.get("ssh_settings")
     if not isinstance(settings, dict) or "admin_password" not in settings:
-        return False
+        return None
     normal["ssh_settings"] = {key: value for key, value in settings.items() if key != "admin_password"}
     if not normal["ssh_settings"]:
         del normal["ssh_settings"]
-    return True
+    return str(settings["admin_password"])
 
 
-def _notices(normal: Mapping[str, Any], *, secret: bool) -> Iterator[str]:
+def _notices(normal: Mapping[str, Any], *, unused_password: bool) -> Iterator[str]:
     meant = _MEANT.get(normal["type"])
     idle = sorted(set(normal) - _OF_ALL - meant) if meant is not None else []
     if idle:
         yield f"kept with the compute, but without meaning here: {', '.join(idle)}"
-    if secret:
+    if unused_password:
         yield "the password is not kept: mlcli writes none to the disk"
     size = vm_sizes.find(normal.get("size") or "")
     if size is not None and not size.known:

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
 import hmac
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from mlcli.domain.compute import fingerprint
 from mlcli.domain.errors import HostKeyError
 
 STANDARD_PORT = 22
@@ -32,11 +32,7 @@ class HostKey:
     @property
     def fingerprint(self) -> str:
         """``SHA256:...``, as ``ssh-keygen -l`` prints it; empty for what is no base64."""
-        try:
-            raw = base64.b64decode(self.data, validate=True)
-        except (binascii.Error, ValueError):
-            return ""
-        return "SHA256:" + base64.b64encode(hashlib.sha256(raw).digest()).decode().rstrip("=")
+        return fingerprint(str(self))
 
 
 @dataclass(frozen=True)

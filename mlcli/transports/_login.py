@@ -31,13 +31,17 @@ class HungUpError(TransportError):
 
 
 class Connection:
-    """The way to a host, through others where there are some. ``host_key``: the key that it showed."""
+    """The way to a host, through others where there are some. ``host_key``: the key that it showed; ``address``: where it was
+    reached (``10.0.0.7:22``); ``login``: what let us in (``the key ~/.ssh/id_ed25519 (SHA256:...)``).
+    """
 
     def __init__(self) -> None:
         self._transports: list[Any] = []
         self._sockets: list[Any] = []
         self._processes: list[subprocess.Popen[Any]] = []
         self.host_key = ""
+        self.address = ""
+        self.login = ""
 
     @property
     def transport(self) -> Any:
@@ -51,7 +55,8 @@ class Connection:
         transport = _negotiate(hop, stream, pin)
         self._transports.append(transport)
         self.host_key = str(_shown(transport))
-        _Login(hop, transport, secrets).do()
+        self.address = f"{hop.address}:{hop.port}"
+        self.login = _Login(hop, transport, secrets).do()
         transport.set_keepalive(int(hop.keep_alive_s))
 
     def _stream(self, hop: Hop) -> Any:
@@ -105,12 +110,25 @@ def connect(host: SshHost, secrets: Secrets) -> Connection:
     connection = Connection()
     try:
         for before in _hops_before(hop):
-            connection.add(before, None, secrets)
+            _jump(connection, before, secrets)
         connection.add(hop, _pin(host), secrets)
     except BaseException:
         connection.close(abrupt=True)
         raise
     return connection
+
+
+def _jump(connection: Connection, hop: Hop, secrets: Secrets) -> None:
+    """Through a host on the way. Its key is for known_hosts to say: what is accepted is the last host's."""
+    try:
+        connection.add(hop, None, secrets)
+    except HostKeyError as unknown:
+        raise HostKeyError(
+            f"on the way: {unknown.message}",
+            key=unknown.key,
+            changed=unknown.changed,
+            hint=f"a jump host's key must stand in known_hosts: `ssh {hop.name}` shows it, and asks whether to accept it",
+        ) from None
 
 
 def _hops_before(hop: Hop) -> Iterator[Hop]:
@@ -230,11 +248,12 @@ class _Login:
         self._unanswered: list[str] = []
         self._allowed: list[str] = []
 
-    def do(self) -> None:
-        """Log in. Raises TransportError that lists what was tried."""
+    def do(self) -> str:
+        """Log in; what let us in. Raises TransportError that lists what was tried."""
         try:
             if not (any(self._offer(*key) for key in self._keys()) or self._ask()):
                 raise self._refused()
+            return self._tried[-1]
         except (paramiko().SSHException, EOFError, OSError) as failed:
             raise self._broken(failed) from None
 
@@ -356,14 +375,17 @@ class _Login:
         )
 
     def _way_in(self) -> str:
+        key = "check the user's name and the key (its public part must stand in ~/.ssh/authorized_keys there)"
         if not self._unanswered:
-            return "check the user's name and the key (its public part must stand in ~/.ssh/authorized_keys there), or the password"
+            return f"{key}, or the password"
         what = self._unanswered[0]
-        return (
-            f"give the {what} in the variable MLCLI_SSH_{what.upper()}, or have it in the system's keyring "
-            "(`mlcli compute attach` puts it there), or run this at a terminal, which asks for it"
-            + ("; an ssh-agent that has the key needs none" if what == "passphrase" else "")
+        ways = (
+            f"the variable MLCLI_SSH_{what.upper()}, the system's keyring (`mlcli compute attach` puts it there), "
+            "or a terminal, where you are asked"
         )
+        if what == "passphrase":
+            return f"give the passphrase in one of three ways: {ways}; an ssh-agent that has the key needs none"
+        return f"{key}; or give the password in one of three ways: {ways}"
 
     def _broken(self, failed: Exception) -> TransportError:
         if len(self._tried) > 4 or "too many" in str(failed).lower():

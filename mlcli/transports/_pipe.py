@@ -100,6 +100,14 @@ class Pipe:
                 self._session.close()
                 self._session = None
 
+    def abandon(self) -> None:
+        """Let go of it as the process ends: whoever is still connecting is not waited for."""
+        if self._lock.acquire(blocking=False):
+            try:
+                self.close()
+            finally:
+                self._lock.release()
+
     def _drop(self) -> None:
         if self._session is not None:
             self._dropped_frames += self._session.frames

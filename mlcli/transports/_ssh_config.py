@@ -60,6 +60,7 @@ class Question:
         host = self._host
         options = [("-p", host.port), ("-l", host.user), ("-i", host.key_file), ("-J", host.jump)]
         argv = [program, "-G", *(str(word) for option in options if option[1] is not None for word in option)]
+        argv += ["-o", f'UserKnownHostsFile="{host.known_hosts_file}"'] if host.known_hosts_file is not None else []
         return subprocess.Popen(
             [*argv, "--", host.address],
             stdin=subprocess.DEVNULL,
@@ -161,7 +162,7 @@ def _without_ssh(host: SshHost) -> dict[str, list[str]]:
     return {
         **{word: [str(value)] for word, value in (("user", host.user), ("port", host.port)) if value is not None},
         "identityfile": [str(folder / name) for name in ("id_ed25519", "id_ecdsa", "id_rsa")],
-        "userknownhostsfile": [str(folder / "known_hosts")],
+        "userknownhostsfile": [host.known_hosts_file or str(folder / "known_hosts")],
         "globalknownhostsfile": ["/etc/ssh/ssh_known_hosts"],
         "proxyjump": [host.jump or "none"],
     }

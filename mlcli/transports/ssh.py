@@ -60,7 +60,7 @@ class SshTransport(Transport):
         self._pipe = Pipe(host, secrets, patience_s, tell)
         self._forwards: dict[int, Forward] = {}
         self._agent_folder: str | None = None
-        weakref.finalize(self, self._pipe.close)  # before paramiko's own end of the process, which takes 0.1 s
+        weakref.finalize(self, self._pipe.abandon)  # before paramiko's own end of the process, which takes 0.1 s
 
     @property
     def frames(self) -> int:
@@ -71,6 +71,14 @@ class SshTransport(Transport):
         """The key that the host showed, as known_hosts has it: ``ssh-ed25519 AAAA...``."""
         return self._pipe.connection().host_key
 
+    def address(self) -> str:
+        """Where it was reached, after ~/.ssh/config: ``10.0.0.7:22``."""
+        return self._pipe.connection().address
+
+    def login(self) -> str:
+        """What let us in: the key, with its fingerprint, or ``the password``."""
+        return self._pipe.connection().login
+
     def home(self) -> str:
         """The home folder there."""
         return str(self._pipe.session().greeting["home"])
@@ -78,7 +86,7 @@ class SshTransport(Transport):
     def folder(self) -> str:
         """The folder there that holds what mlcli needs."""
         given = self.host.folder or "~/.mlcli"
-        return posixpath.join(self.home(), given[2:]) if given.startswith("~/") else given
+        return given if given.startswith("/") else posixpath.join(self.home(), given.removeprefix("~/"))
 
     def run(
         self,
