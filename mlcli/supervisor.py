@@ -14,11 +14,14 @@ from mlcli.domain.errors import MlcliError
 from mlcli.operations.queueing import bring, watch
 from mlcli.workspace import open_workspace
 
+_PATIENCE_S = 600.0
+
 
 def main(workspace_name: str, what: str, name: str) -> None:
     """Do it; the failures of a run are written to the run, and only what cannot be written there is told here."""
     try:
         services = open_workspace(workspace_name)
+        services.patience_s = _PATIENCE_S
         if what == "queue":
             watch(services, name)
         elif bring(services, name, detached=True):

@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import Field, fields
 from functools import cached_property
 from pathlib import Path
@@ -47,6 +47,7 @@ class Workspace:
         self._transports: dict[str, SshTransport] = {}
         self._builders: dict[tuple[str, str], EnvironmentBuilder] = {}
         self._supervisors: list[object] = []
+        self.patience_s = 60.0  # how long a connection that dropped is tried to be made again
 
     @cached_property
     def runs(self) -> RunStore:
@@ -124,8 +125,11 @@ class Workspace:
     def _ssh(self, name: str) -> SshTransport:
         """The one connection of this process to the host of an ``ssh.KEY``."""
         if name not in self._transports:
+            from mlcli.ssh_secrets import secrets_for
+
             host = self.computes.host(name.removeprefix(_SSH))
-            self._transports[name] = registry.load("transports", "ssh")(host)
+            transport = registry.load("transports", "ssh")
+            self._transports[name] = transport(host, secrets_for(host), patience_s=self.patience_s)
         return self._transports[name]
 
     def _id(self) -> str:
@@ -167,11 +171,11 @@ class Workspace:
         return self._builders[where, name]
 
     def _build_builder(self, name: str, where: str) -> EnvironmentBuilder:
-        if where != "local" and name != "current":
-            raise UnsupportedError(
-                f"environments of kind {name} cannot be built on an SSH host yet",
-                hint="use the host's own interpreter with: --set environment=current",
-            )
+        if where != "local":
+            from mlcli.environments.far import FarBuilder
+
+            transport = self._ssh(where)
+            return FarBuilder(name, transport, self.settings, transport.folder())
         near: EnvironmentBuilder = registry.load("environments", name)(self.home, self.settings)
         return near
 
@@ -216,7 +220,7 @@ class Workspace:
         import subprocess
 
         log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("ab") as output:
+        with log.open("ab") as output, self._typed_secrets() as (variables, descriptors):
             process = subprocess.Popen(
                 argv,
                 stdin=subprocess.DEVNULL,
@@ -225,10 +229,19 @@ class Workspace:
                 start_new_session=True,
                 # Not the person's folder: `-m` would import a random.py that lies there.
                 cwd=self.root,
-                env=self._supervisor_environment(),
+                env={**self._supervisor_environment(), **variables},
+                pass_fds=descriptors,
             )
         self._supervisors.append(process)  # kept: a Popen that is forgotten while its process runs warns
         return process.pid
+
+    def _typed_secrets(self) -> AbstractContextManager[tuple[dict[str, str], tuple[int, ...]]]:
+        """What a person has typed for an SSH host goes on to a supervisor, through a pipe."""
+        if not self._transports:
+            return nullcontext(({}, ()))
+        from mlcli.ssh_secrets import to_child
+
+        return to_child()
 
     def _supervisor_environment(self) -> dict[str, str]:
         """Ours, with the home that we use, and without the mark of a job that we may be running in: what that job has

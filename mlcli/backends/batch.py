@@ -51,13 +51,21 @@ class BatchBackend(FolderBackend):
         """Below the folder of the other machine, where there is one."""
         return posixpath.join(self._runs, run) if self.is_far else str(near)
 
+    def connect(self) -> None:
+        """A connection, where one is needed."""
+        self._transport.python()
+
     def _data_folder(self, target: str) -> str:
         return posixpath.join(self._folder, "data") if self.is_far else super()._data_folder(target)
 
     def forget(self, run: RunHandle) -> None:
         """A run folder of another machine goes; one here is the run store's."""
         if self.is_far and posixpath.dirname(run.run_folder) == self._runs:
-            self._command("rm", "-rf", "--", run.run_folder)
+            try:
+                self._command("rm", "-rf", "--", run.run_folder)
+            except TransportError as failed:
+                self.notices = [f"{run.run_folder} stays there: {failed.message}"]
+                raise
 
     def capabilities(self) -> Capabilities:
         """One process on one machine, on the host."""

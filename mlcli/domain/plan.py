@@ -8,14 +8,23 @@ from dataclasses import dataclass, field
 from mlcli.domain.job import EnvironmentSpec, Resources
 from mlcli.domain.nodes import NodePlan
 
+_SOON_SENT_BYTES = 4_000_000
+_SOON_SENT_FILES = 200
+
 
 @dataclass(frozen=True)
 class CodePlan:
-    """The folder to snapshot, and what the snapshot will hold (bytes)."""
+    """The folder to snapshot, and what the snapshot will hold (bytes). ``sent``: whether it goes to another machine."""
 
     folder: str
     files: int
     size: int
+    sent: bool = False
+
+    @property
+    def takes_long(self) -> bool:
+        """Whether to send it is no matter of a second."""
+        return self.sent and (self.size > _SOON_SENT_BYTES or self.files > _SOON_SENT_FILES)
 
 
 @dataclass(frozen=True)
@@ -43,7 +52,8 @@ class ContainerPlan:
 class InputPlan:
     """Where an input comes from and where the job finds it.
 
-    ``kind``: ``literal``, ``local`` or ``http``. ``action``: ``value``, ``link``, ``path``, ``copy`` or ``fetch``.
+    ``kind``: ``literal``, ``local`` or ``http``. ``action``: ``value``, ``link``, ``path``, ``copy``, ``fetch``,
+    or ``upload`` to another machine.
     ``value``: what ``${{inputs.x}}`` becomes, an absolute path on the target or the literal as text. ``asset``: the
     registered version that it is, ``noun:name:version``.
     """
@@ -61,7 +71,8 @@ class InputPlan:
 @dataclass(frozen=True)
 class OutputPlan:
     """Where the job writes a named output: ``value`` is an absolute path on the target. ``asset_name``: what it is to be
-    registered as, once the job has completed.
+    registered as, once the job has completed. ``home``: an absolute path of this machine to which it is fetched from
+    another one when the job has ended; None where there is nothing to fetch, or it stays with the run.
     """
 
     name: str
@@ -70,6 +81,7 @@ class OutputPlan:
     mode: str = "rw_mount"
     asset_name: str | None = None
     asset_version: str | None = None
+    home: str | None = None
 
 
 @dataclass(frozen=True)
@@ -106,8 +118,9 @@ class Plan:
 
     @property
     def needs_preparation(self) -> bool:
-        """Whether something slow (a build, a download) stands before the command, so that a detached supervisor is
+        """Whether something slow (a build, a download, an upload) stands before the command, so that a detached supervisor is
         worth its start.
         """
         to_build = self.environment.fingerprint is not None and not self.environment.cached
-        return to_build or any(entry.action in {"fetch", "copy"} for entry in self.inputs)
+        to_send = self.code is not None and self.code.takes_long
+        return to_build or to_send or any(entry.action in {"fetch", "copy", "upload"} for entry in self.inputs)

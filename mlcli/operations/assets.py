@@ -24,8 +24,14 @@ COMPONENT = "component"
 DATASTORE = "datastore"
 CONTENTS = "contents"
 KEPT = "kept"
+_MODEL_TYPES = frozenset({"custom_model", "mlflow_model", "triton_model"})
 _HIDDEN = frozenset({CONTENTS, KEPT})
 Record = dict[str, Any]
+
+
+def noun_of(type_: str) -> str:
+    """What data of that type is registered as."""
+    return MODEL if type_ in _MODEL_TYPES else DATA
 
 
 def create(services: Services, written: WrittenAsset, *, copy: bool = False) -> tuple[Asset, tuple[str, ...]]:

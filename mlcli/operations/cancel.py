@@ -24,9 +24,11 @@ def cancel(services: Services, name: str) -> Run:
     if run.state.is_end:
         return run
     services.runs.append(name, Event(Reason.CANCEL_REQUESTED, time.time(), "asked for by a person"))
-    services.backend(run.backend).cancel(observe.handle(services, run))
-    if services.runs.document(name, layout.SUBMISSION_DOCUMENT) is None:
-        stop_supervisor(services, name)
+    try:
+        services.backend(run.backend).cancel(observe.handle(services, run))
+    finally:  # a machine that does not answer has no say about a process of this one
+        if services.runs.document(name, layout.SUBMISSION_DOCUMENT) is None:
+            stop_supervisor(services, name)
     return observe.get(services, name)
 
 

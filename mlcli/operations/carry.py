@@ -16,22 +16,31 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, TypeVar
 
 from mlcli import agent
-from mlcli.domain.errors import LeaseLostError, MlcliError, StoreError
+from mlcli.domain.errors import LeaseLostError, MlcliError, StoreError, TransportError
 from mlcli.domain.job import BuildContext, EnvironmentSpec, RegistryLogin, Resources
 from mlcli.domain.nodes import Allocation, NodePlan
 from mlcli.domain.plan import CodePlan, ContainerPlan, EnvironmentPlan, InputPlan, OutputPlan, Plan
 from mlcli.domain.run import Event, Lease
 from mlcli.domain.state import Reason, State
 from mlcli.operations import layout
-from mlcli.ports.backends import Prepared, Rejected, Submitted, Unknown
+from mlcli.ports.backends import Prepared, Rejected, Submission, Submitted, Unknown
 from mlcli.ports.environments import Activation
 from mlcli.ports.services import Services
 from mlcli.ports.stores import RunStore
 
 _RENEW_EVERY_S = 15.0
+_MACHINE_AWAY_S = 3600.0
+_TRY_AGAIN_S = 5.0
+
+
+_Done = TypeVar("_Done")
+
+
+class _Away(Exception):  # noqa: N818
+    """The machine of the job does not answer."""
 
 
 class _Canceled(Exception):  # noqa: N818  (a turn of events, not an error)
@@ -52,7 +61,7 @@ def carry(services: Services, name: str, *, detached: bool = False) -> None:
         if detached:
             services.runs.write_document(name, layout.SUPERVISOR_DOCUMENT, agent.identity())
         if services.runs.document(name, layout.SUBMISSION_DOCUMENT) is None:
-            _carry(services, name, lease)
+            _carry(services, name, lease, patient=detached)
     except LeaseLostError:
         return  # this process was stopped for so long that another carries the run on
     finally:
@@ -60,23 +69,28 @@ def carry(services: Services, name: str, *, detached: bool = False) -> None:
             services.runs.release(lease)
 
 
-def _carry(services: Services, name: str, lease: Lease) -> None:
+def _carry(services: Services, name: str, lease: Lease, *, patient: bool) -> None:
     runs = services.runs
     keeper = _LeaseKeeper(services, lease)
     try:
         plan, snapshot = load_plan(runs, name)
         runs.append(name, Event(Reason.PREPARING, time.time(), plan.environment.description), lease)
         with _preparation_log(runs.folder(name) / layout.PREPARATION_LOG) as log:
-            prepared = _prepare(services, plan, snapshot, log, keeper)
-        keeper.check()
-        if plan.node is not None:
-            allocation = load_allocation(runs, name)
-            if allocation is None:
-                waits = f"waits for a free node of compute {plan.compute}"
-                runs.append(name, Event(Reason.QUEUED, time.time(), waits), lease)
-                return
-            prepared = replace(prepared, allocation=allocation)
-        _submit(services, prepared, lease)
+            again = _Again(keeper, log, _patience_s(services, plan, patient=patient))
+            prepared = again(lambda: _prepare(services, plan, snapshot, log, keeper))
+            keeper.check()
+            if plan.node is not None:
+                allocation = load_allocation(runs, name)
+                if allocation is None:
+                    waits = f"waits for a free node of compute {plan.compute}"
+                    runs.append(name, Event(Reason.QUEUED, time.time(), waits), lease)
+                    return
+                prepared = replace(prepared, allocation=allocation)
+            snapshots = services.snapshots if snapshot else None
+            answer = again(lambda: services.backend(plan.backend).submit(prepared, snapshots))
+        _submitted(services, name, answer, lease)
+    except _Away:
+        return  # nothing is lost: the next command that looks at the run has it carried on
     except _Canceled:
         runs.append(name, Event(Reason.CANCELED_BY_USER, time.time(), "cancelled while it was prepared"), lease)
     except MlcliError as failed:
@@ -88,6 +102,37 @@ def _carry(services: Services, name: str, lease: Lease) -> None:
         raise
 
 
+def _patience_s(services: Services, plan: Plan, *, patient: bool) -> float | None:
+    """How long a machine that does not answer is waited for, once; None where there is none to wait for."""
+    if not services.backend(plan.backend).is_far:
+        return None
+    return _MACHINE_AWAY_S if patient else 0.0
+
+
+class _Again:
+    """Calls what may be done again until the job's machine answers. Raises _Away when it has been away for too long."""
+
+    def __init__(self, keeper: _LeaseKeeper, log: Callable[[str], None], patience_s: float | None) -> None:
+        self._keeper = keeper
+        self._log = log
+        self._patience_s = patience_s
+
+    def __call__(self, act: Callable[[], _Done]) -> _Done:
+        since = None
+        while True:
+            try:
+                return act()
+            except TransportError as failed:
+                if self._patience_s is None or not failed.transient:
+                    raise
+                since = since or time.monotonic()
+                self._log(f"{failed.message}; it is tried again")
+                if time.monotonic() - since >= self._patience_s:
+                    raise _Away from failed
+            self._keeper.check()
+            time.sleep(_TRY_AGAIN_S)
+
+
 def _one_line(error: MlcliError) -> str:
     return f"{error.message} ({error.hint})" if error.hint else error.message
 
@@ -95,7 +140,7 @@ def _one_line(error: MlcliError) -> str:
 def _prepare(
     services: Services, plan: Plan, snapshot: str | None, log: Callable[[str], None], keeper: _LeaseKeeper
 ) -> Prepared:
-    builder = services.environment_builder_named(plan.environment.builder)
+    builder = services.environment_builder_named(plan.environment.builder, plan.backend)
     activation = builder.build(plan.environment, keeper.watching(log))
     services.runs.write_document(
         plan.run,
@@ -104,7 +149,7 @@ def _prepare(
     )
     for entry in plan.inputs:
         keeper.check()
-        _place_input(services, entry, keeper.watching(log))
+        _place_input(services, plan.backend, entry, keeper.watching(log))
     return Prepared(plan, activation, snapshot)
 
 
@@ -123,8 +168,12 @@ def environment_record(plan: EnvironmentPlan, activation: Activation, *, contain
     }
 
 
-def _place_input(services: Services, entry: InputPlan, log: Callable[[str], None]) -> None:
-    if entry.action == "fetch":
+def _place_input(services: Services, backend: str, entry: InputPlan, log: Callable[[str], None]) -> None:
+    if entry.action == "upload":
+        source = _downloaded(services, entry.source, log) if entry.kind == "http" else Path(entry.source)
+        copied = entry.mode in {"download", "eval_download", "rw_mount"}
+        services.backend(backend).deliver(source, entry.value, log, copy=copied)
+    elif entry.action == "fetch":
         cached = services.downloads.fetch(entry.source, log)
         if entry.mode in {"download", "eval_download"}:
             _copy(cached, Path(entry.value))
@@ -134,6 +183,14 @@ def _place_input(services: Services, entry: InputPlan, log: Callable[[str], None
     elif entry.action == "copy":
         log(f"copying input {entry.name} from {entry.source}")
         _copy(Path(entry.source), Path(entry.value))
+
+
+def _downloaded(services: Services, url: str, log: Callable[[str], None]) -> Path:
+    """A copy of this machine. That the web does not answer is not that the job's machine does not."""
+    try:
+        return services.downloads.fetch(url, log)
+    except TransportError as failed:
+        raise MlcliError(failed.message, hint=failed.hint) from failed
 
 
 def _link(source: Path, target: Path) -> None:
@@ -177,10 +234,7 @@ def _partial(target: Path) -> Path:
     return target.with_name(f".{target.name}.{os.getpid()}.{time.monotonic_ns()}.partial")
 
 
-def _submit(services: Services, prepared: Prepared, lease: Lease) -> None:
-    name = prepared.plan.run
-    snapshots = services.snapshots if prepared.snapshot else None
-    answer = services.backend(prepared.plan.backend).submit(prepared, snapshots)
+def _submitted(services: Services, name: str, answer: Submission, lease: Lease) -> None:
     if isinstance(answer, Rejected):
         services.runs.append(name, Event(Reason.SUBMIT_FAILED, time.time(), answer.message), lease)
         return

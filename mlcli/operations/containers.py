@@ -38,6 +38,14 @@ def choose(settings: Settings, environment: EnvironmentSpec, *, asked: bool | No
     return Choice(container=True, reason=f"the job names {image_of(environment)}, and a Docker Engine answers")
 
 
+def not_there(environment: EnvironmentSpec, compute: str) -> Choice:
+    """What becomes of a job on another machine: it runs on the host there."""
+    if not environment.wants_image:
+        return Choice(container=False)
+    what = f"{image_of(environment)} is not used: containers on other machines are not supported"
+    return Choice(container=False, notice=f"{what}; the job runs on the host {compute}, without a container")
+
+
 def _told(environment: EnvironmentSpec, *, container: bool, by: str) -> Choice:
     if container:
         return Choice(container=True, reason=by)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os.path
 import re
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,9 +25,9 @@ from mlcli.spec.references import (
 
 if TYPE_CHECKING:
     from mlcli.domain.job import Output
+    from mlcli.domain.run import Run
     from mlcli.ports.stores import Asset
 
-_MODEL_TYPES = frozenset({"custom_model", "mlflow_model", "triton_model"})
 _IN_THE_STORE = re.compile(r"ExperimentRun/dcid\.(?P<job>[^/]+)(?:/(?P<path>.*))?")
 _ARTIFACTS = {
     "outputs": layout.OUTPUTS,
@@ -49,11 +50,6 @@ class Located:
     notice: str | None = None
 
 
-def noun_of(type_: str) -> str:
-    """What a thing of that type is registered as."""
-    return assets.MODEL if type_ in _MODEL_TYPES else assets.DATA
-
-
 def locate(services: Services, text: str, type_: str) -> Located:
     """Where an input is. A local path and an address of the web are answered as they are, whether or not they are there;
     what a name stands for is there. Raises MlcliError with what to do.
@@ -62,7 +58,7 @@ def locate(services: Services, text: str, type_: str) -> Located:
         return Located(text)
     found = parse_reference(text)
     if isinstance(found, AssetReference):
-        return _asset(services, found, noun_of(type_))
+        return _asset(services, found, assets.noun_of(type_))
     return Located(str(_there(_path(services, found), found)))
 
 
@@ -87,7 +83,8 @@ def _there(path: Path, found: DatastorePath | JobPath) -> Path:
 def _made_by(services: Services, found: JobPath) -> Path:
     """What a job has written. Raises NotFoundError."""
     run = services.runs.get(found.job)
-    folder = services.runs.folder(run.name)
+    near = services.runs.folder(run.name)
+    folder = Path(services.backend(run.backend).run_folder(run.name, near))
     if found.output == ARTIFACTS:
         first, _, rest = found.path.strip("/").partition("/")
         top = folder / _ARTIFACTS[first] if first in _ARTIFACTS else folder / layout.OUTPUTS
@@ -97,12 +94,32 @@ def _made_by(services: Services, found: JobPath) -> Path:
     path = Path(os.path.normpath(top / below))
     if not path.is_relative_to(top):
         raise MlcliError(f"{found} leads out of what the job has made", hint="give a path in it, without '..'")
+    if folder != near and path.is_relative_to(folder):
+        return _brought_home(services, run, path.relative_to(folder), near)
     return path
+
+
+def _brought_home(services: Services, run: Run, path: Path, near: Path) -> Path:
+    """A copy on this machine of what a job has made on another one; fetched once, when the job has ended."""
+    from mlcli.operations import observe
+
+    copy = near / layout.FETCHED / path
+    if copy.exists():
+        return copy
+    if not observe.get(services, run.name).state.is_end:
+        raise MlcliError(f"job {run.name} has not ended yet", hint=f"wait for it: mlcli job stream -n {run.name}")
+    partial = copy.with_name(f".{copy.name}.partial")
+    services.backend(run.backend).fetch(observe.handle(services, run), str(path), partial)
+    with suppress(OSError):  # somebody was quicker
+        partial.rename(copy)
+    return copy
 
 
 def _output_of(services: Services, job: str, output: str) -> Path:
     document = services.runs.document(job, layout.PLAN_DOCUMENT) or {}
-    places = {entry["name"]: entry["value"] for entry in (document.get("plan") or {}).get("outputs", ())}
+    places = {
+        entry["name"]: entry.get("home") or entry["value"] for entry in (document.get("plan") or {}).get("outputs", ())
+    }
     if output not in places:
         has = ", ".join([ARTIFACTS, *places])
         raise NotFoundError(f"job {job} has no output named {output!r}", hint=f"it has: {has}")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from mlcli.domain.errors import MlcliError, TransportError
+from mlcli.domain.errors import MlcliError, NotFoundError, TransportError
 from mlcli.domain.run import Run, RunChanges, RunFilter
 from mlcli.domain.state import State
 from mlcli.operations import layout, observe
@@ -47,7 +47,7 @@ def end_all(services: Services, names: Sequence[str], timeout_s: float = 60.0) -
 
 
 def _delete(services: Services, run: Run) -> int:
-    with suppress(TransportError):  # a compute that does not answer must not keep the run
+    with suppress(TransportError, NotFoundError):  # a compute that does not answer must not keep the run
         services.backend(run.backend).forget(observe.handle(services, run))
     return services.runs.delete(run.name)
 

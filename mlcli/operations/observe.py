@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
 from mlcli import agent
 from mlcli.domain.errors import MlcliError, NotFoundError, StoreError, TransportError
-from mlcli.domain.observation import Sight, reconcile
+from mlcli.domain.observation import Observation, Sight, reconcile
 from mlcli.domain.run import Event, Run, RunFilter, moved_by
 from mlcli.domain.state import State
 from mlcli.operations import layout
@@ -19,13 +19,15 @@ from mlcli.ports.services import Services
 
 UNSUBMITTED = frozenset({State.NOT_STARTED, State.PREPARING, State.PROVISIONING})
 _CANCEL_AGAIN_S = 3.0
+_HOSTS_AT_ONCE = 16
 LIVE = frozenset(state for state in State if not state.is_end)
 
 
 def handle(services: Services, run: Run) -> RunHandle:
     """How the run's backend finds it."""
     submission = services.runs.document(run.name, layout.SUBMISSION_DOCUMENT) or {}
-    return RunHandle(run.name, str(services.runs.folder(run.name)), submission.get("native_id"))
+    folder = services.backend(run.backend).run_folder(run.name, services.runs.folder(run.name))
+    return RunHandle(run.name, folder, submission.get("native_id"))
 
 
 def get(services: Services, name: str) -> Run:
@@ -95,38 +97,65 @@ def _observe(services: Services, live: Iterable[Run], orphans: frozenset[str]) -
             by_backend[run.backend].append(run)
     changed = []
     record = _Recorder(services)
-    for backend_name, group in by_backend.items():
-        backend = services.backend(backend_name)
-        handles = {run.name: handle(services, run) for run in group}
-        try:
-            seen = backend.observe(list(handles.values()))
-        except TransportError:
-            continue
+    for backend, group, seen in _looked(services, by_backend):
         for run in group:
             sight, since, now = seen[run.name].sight, _since(services, run), time.time()
             if run.name in orphans and sight is Sight.ABSENT:
                 continue  # not submitted yet, as far as anybody knows
             event = reconcile(run.state, since, seen[run.name], now)
             if event is not None:
-                changed.append(record(run, _with_assets(services, run, event)))
+                with suppress(TransportError):  # what it has made cannot be had now: its end is told when it can
+                    changed.append(record(run, _with_outputs(services, run, event)))
             cancel_was_lost = event is None and run.state is State.CANCEL_REQUESTED and now - since > _CANCEL_AGAIN_S
             if sight is Sight.GONE or (cancel_was_lost and sight is not Sight.NO_ANSWER):
-                _end(backend, handles[run.name])
+                _end(backend, handle(services, run))
     return changed
 
 
-def _with_assets(services: Services, run: Run, event: Event) -> Event:
-    """Register what a completed run was to register, before its end is written down: whoever dies in between leaves it to
-    the next look.
+_Look = tuple[Backend, Sequence[Run], Mapping[str, Observation]]
+
+
+def _looked(services: Services, by_backend: Mapping[str, Sequence[Run]]) -> list[_Look]:
+    """What each backend that answers sees of its runs; other machines are asked at the same time."""
+    found: list[_Look] = []
+    asked: list[tuple[Backend, Sequence[Run], Sequence[RunHandle]]] = []
+    for name, group in by_backend.items():
+        with suppress(TransportError, NotFoundError):
+            asked.append((services.backend(name), group, [handle(services, run) for run in group]))
+
+    def look(backend: Backend, group: Sequence[Run], handles: Sequence[RunHandle]) -> None:
+        with suppress(TransportError):
+            found.append((backend, group, backend.observe(handles)))
+
+    far = [one for one in asked if one[0].is_far]
+    if len(far) > 1:
+        from concurrent.futures import ThreadPoolExecutor
+
+        with ThreadPoolExecutor(_HOSTS_AT_ONCE) as pool:
+            list(pool.map(lambda one: look(*one), far))
+        asked = [one for one in asked if not one[0].is_far]
+    for one in asked:
+        look(*one)
+    return found
+
+
+def _with_outputs(services: Services, run: Run, event: Event) -> Event:
+    """Fetch the outputs that belong on this machine and register what a completed run was to register, before its end is
+    written down: whoever dies in between leaves it to the next look. Raises TransportError when they may be had later.
     """
-    if event.state is not State.COMPLETED:
+    if not event.state.is_end:
         return event
     plan = (services.runs.document(run.name, layout.PLAN_DOCUMENT) or {}).get("plan") or {}
-    if not any(output.get("asset_name") for output in plan.get("outputs", ())):
-        return event
-    from mlcli.operations.registration import register_outputs
+    outputs = plan.get("outputs", ())
+    problems = ""
+    if any(output.get("home") for output in outputs):
+        from mlcli.operations.registration import bring_home
 
-    problems = register_outputs(services, run.name)
+        problems = bring_home(services.backend(run.backend), handle(services, run), outputs)
+    if event.state is State.COMPLETED and any(output.get("asset_name") for output in outputs):
+        from mlcli.operations.registration import register_outputs
+
+        problems = "; ".join(filter(None, (problems, register_outputs(services, run.name))))
     return replace(event, message="; ".join(filter(None, (event.message, problems))))
 
 

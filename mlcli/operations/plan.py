@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeGuard
@@ -16,12 +16,13 @@ from mlcli.domain.nodes import NodePlan, node_of, priority_of
 from mlcli.domain.plan import CodePlan, ContainerPlan, EnvironmentPlan, InputPlan, OutputPlan, Plan
 from mlcli.domain.redaction import masked
 from mlcli.operations import layout, names
-from mlcli.operations.containers import choose
+from mlcli.operations.containers import Choice, choose, not_there
 from mlcli.operations.machine import this_machine
 from mlcli.ports.services import Services
 from mlcli.spec.interpolate import interpolate, literal_text
 
 DEFAULT_COMPUTE = "local"
+_WRITABLE = frozenset({"rw_mount"})
 _REFERENCES = ("azureml:", "runs:/", "models:/")
 
 
@@ -40,34 +41,42 @@ def plan(
     job = _with_environment(services, job, refusals, notices)
     job, assets = _with_data(services, job, refusals, notices)
     job = _with_places(services, run, job, refusals)
-    choice = choose(services.settings, job.environment, asked=in_container)
+    name = _backend(services, compute, refusals)
+    choice = _choice(services, job, name, in_container, refusals)
     if choice.notice:
         notices.append(choice.notice)
-    backend = _backend(services, compute, refusals, container=choice.container)
-    folder = services.runs.folder(run)
+    if choice.container:
+        name = services.backend_of_compute(DEFAULT_COMPUTE, container=True)
+    backend = services.backend(name)
+    folder = Path(backend.run_folder(run, services.runs.folder(run)))
     if choice.container and keep_container:
         notices.append(_kept(docker_engine.container_name(run, str(folder))))
     try:
-        notices += services.backend(backend).check(job)
+        notices += backend.check(job)
     except UnsupportedError as refused:
         refusals.append(_refusal(refused))
-    inputs = tuple(
+    inputs = [
         replace(_input(name, given, folder, refusals), asset=assets.get(name)) for name, given in job.inputs.items()
-    )
-    outputs = tuple(_output(name, wanted, folder, notices) for name, wanted in job.outputs.items())
+    ]
+    outputs = [_output(name, wanted, folder, notices) for name, wanted in job.outputs.items()]
+    code = _code(services, job, refusals)
+    if backend.is_far:
+        inputs = [_sent(entry, folder, notices) for entry in inputs]
+        outputs = [_brought_home(entry, folder) for entry in outputs]
+        code = code and replace(code, sent=True)
     planned = Plan(
         run=run,
         experiment_name=job.experiment_name or Path.cwd().name or "Default",
         compute=compute,
-        backend=backend,
+        backend=name,
         run_folder=str(folder),
         working_directory=str(folder / layout.WORKING_DIRECTORY),
         command=_command(job, inputs, outputs),
-        environment=_environment(services, job, refusals, container=choice.container),
+        environment=_environment(services, job, refusals, container=choice.container, backend=name),
         container=ContainerPlan(choice.reason, keep_container) if choice.container else None,
-        code=_code(services, job, refusals),
-        inputs=inputs,
-        outputs=outputs,
+        code=code,
+        inputs=tuple(inputs),
+        outputs=tuple(outputs),
         resources=job.resources,
         timeout_s=job.timeout_s,
         node=_node(services, compute, notices),
@@ -89,12 +98,23 @@ def _refusal(error: MlcliError) -> str:
     return "\n".join((sentence, *(f"  {line}" for line in error.details)))
 
 
-def _backend(services: Services, compute: str, refusals: list[str], *, container: bool) -> str:
+def _backend(services: Services, compute: str, refusals: list[str]) -> str:
+    """The backend of a job on the host of that compute."""
     try:
-        return services.backend_of_compute(compute, container=container)
+        return services.backend_of_compute(compute)
     except (NotFoundError, UnsupportedError) as missing:
         refusals.append(_refusal(missing))
-        return services.backend_of_compute(DEFAULT_COMPUTE, container=container)
+        return services.backend_of_compute(DEFAULT_COMPUTE)
+
+
+def _choice(services: Services, job: CommandJob, backend: str, asked: bool | None, refusals: list[str]) -> Choice:
+    """Whether it runs in a container; the engine that is asked is this machine's."""
+    if not services.backend(backend).is_far:
+        return choose(services.settings, job.environment, asked=asked)
+    if asked:
+        hint = "leave --docker out: the job then runs on its host"
+        refusals.append(f"compute {job.compute} is another machine, and containers there are not supported: {hint}")
+    return not_there(job.environment, str(job.compute))
 
 
 def _node(services: Services, name: str, notices: list[str]) -> NodePlan | None:
@@ -177,11 +197,13 @@ def _with_places(services: Services, run: str, job: CommandJob, refusals: list[s
     return replace(job, outputs=outputs)
 
 
-def _environment(services: Services, job: CommandJob, refusals: list[str], *, container: bool) -> EnvironmentPlan:
+def _environment(
+    services: Services, job: CommandJob, refusals: list[str], *, container: bool, backend: str
+) -> EnvironmentPlan:
     if job.environment.reference is not None:  # refused already
         return EnvironmentPlan("none", job.environment, None, cached=False, description=job.environment.reference)
     try:
-        builder = services.environment_builder(job.environment, container=container)
+        builder = services.environment_builder(job.environment, container=container, backend=backend)
         return builder.plan(job.environment)
     except MlcliError as refused:
         refusals.append(_refusal(refused))
@@ -226,6 +248,26 @@ def _input(name: str, given: LiteralInput | DataInput, folder: Path, refusals: l
     return InputPlan(name, "remote", "none", given.path, str(place), given.mode, given.type)
 
 
+def _sent(entry: InputPlan, folder: Path, notices: list[str]) -> InputPlan:
+    """An input of a job on another machine: what has to be got there is sent there."""
+    if entry.action not in {"path", "copy", "fetch"}:
+        return entry
+    if entry.mode in _WRITABLE:
+        what = f"input {entry.name!r} has the mode {entry.mode}"
+        notices.append(f"{what}: the job writes to a copy on its own machine, which is not brought back")
+    name = Path(entry.value).name or "root"
+    return replace(entry, action="upload", value=str(folder / layout.INPUTS / entry.name / name))
+
+
+def _brought_home(output: OutputPlan, folder: Path) -> OutputPlan:
+    """An output of a job on another machine: written in the run folder there, fetched if it has a place here."""
+    if Path(output.value).is_relative_to(folder):
+        return output
+    place = folder / layout.NAMED_OUTPUTS / output.name
+    value = place / output.name if output.type == "uri_file" else place
+    return replace(output, value=str(value), home=output.value)
+
+
 def _file_name(url: str) -> str:
     last = unquote(urlsplit(url).path).rstrip("/").rpartition("/")[2]
     return "".join(letter if letter.isprintable() and letter != "/" else "_" for letter in last).strip(". ") or "data"
@@ -247,7 +289,7 @@ def _output(name: str, wanted: Output, folder: Path, notices: list[str]) -> Outp
     return OutputPlan(name, str(place), wanted.type, wanted.mode, wanted.name, wanted.version)
 
 
-def _command(job: CommandJob, inputs: tuple[InputPlan, ...], outputs: tuple[OutputPlan, ...]) -> str:
+def _command(job: CommandJob, inputs: Sequence[InputPlan], outputs: Sequence[OutputPlan]) -> str:
     values = {f"inputs.{entry.name}": entry.value for entry in inputs}
     values |= {f"outputs.{entry.name}": entry.value for entry in outputs}
     return interpolate(job.command, values)

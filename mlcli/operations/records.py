@@ -70,14 +70,14 @@ def record(services: Services, run: Run) -> dict[str, Any]:
             "command": masked(plan.get("command") or ""),
             **_environment(plan, environment),
             "inputs": {entry["name"]: masked(entry["value"]) for entry in plan.get("inputs", [])},
-            "outputs": {entry["name"]: entry["value"] for entry in plan.get("outputs", [])},
+            "outputs": {entry["name"]: entry.get("home") or entry["value"] for entry in plan.get("outputs", [])},
             "registered": services.runs.document(run.name, layout.REGISTERED_DOCUMENT) or {},
             "snapshot": planned.get("snapshot"),
             "node": _node(run, services.runs.document(run.name, layout.ALLOCATION_DOCUMENT)),
         },
         "notices": list(run.notices),
         "folder": str(folder),
-        "services": {"Log": {"type": "file", "endpoint": str(folder / layout.USER_LOG)}},
+        "services": {"Log": {"type": "file", "endpoint": f"{plan.get('run_folder') or folder}/{layout.USER_LOG}"}},
     }
 
 

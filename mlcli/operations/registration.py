@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os.path
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from mlcli.domain.errors import MlcliError, NameTakenError, NotFoundError
+from mlcli.domain.errors import MlcliError, NameTakenError, NotFoundError, TransportError
 from mlcli.domain.job import Output
 from mlcli.domain.redaction import masked
 from mlcli.operations import assets, layout
+from mlcli.operations.assets import noun_of
 from mlcli.operations.contents import contents
-from mlcli.operations.locations import noun_of
+from mlcli.ports.backends import Backend, RunHandle
 from mlcli.ports.services import Services
 from mlcli.ports.stores import Asset
 from mlcli.spec.references import WORDS, checked_name
@@ -40,6 +41,30 @@ def register_outputs(services: Services, run: str) -> str:
     return "; ".join(problems)
 
 
+def bring_home(backend: Backend, where: RunHandle, outputs: Sequence[Mapping[str, Any]]) -> str:
+    """Fetch the outputs of a run on another machine that have a place on this one; what could not be had, as a sentence.
+
+    What is here already is fetched again: it may be half. Raises TransportError when trying again may help.
+    """
+    problems = []
+    for output in (one for one in outputs if one.get("home")):
+        source = os.path.relpath(output["value"], where.run_folder)
+        try:
+            if _is_there(backend, where, source, output["type"]):
+                backend.fetch(where, source, Path(output["home"]))
+        except (MlcliError, OSError) as refused:
+            if isinstance(refused, TransportError) and refused.transient:
+                raise
+            problems.append(f"output {output['name']} is not fetched: {masked(str(refused))}")
+    return "; ".join(problems)
+
+
+def _is_there(backend: Backend, where: RunHandle, path: str, type_: str) -> bool:
+    if type_ == "uri_file":
+        return backend.read(where, path, 0, 0) is not None
+    return bool(backend.list_files(where, path))
+
+
 def check_free(services: Services, wanted: Output) -> None:
     """That an output may be registered as what it names. Raises UsageError, NameTakenError: before the job runs, not after."""
     if wanted.name is None:
@@ -58,7 +83,7 @@ def check_free(services: Services, wanted: Output) -> None:
 
 
 def _register(services: Services, run: str, output: Mapping[str, Any]) -> Asset:
-    place = output["value"]
+    place = output.get("home") or output["value"]
     if not os.path.lexists(place):
         raise MlcliError(f"the job has not written {place}")
     document = {

@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
-from mlcli.domain.errors import MlcliError
+from mlcli.domain.errors import MlcliError, TransportError
 from mlcli.domain.run import Run
 from mlcli.domain.state import State
 from mlcli.operations import layout, observe
@@ -16,6 +17,10 @@ from mlcli.ports.services import Services
 POLL_S = 0.02
 _LOOK_EVERY_S = 2.0
 _CHUNK = 1 << 20
+_FAR_POLL_S = 0.3
+_AWAY_S = 3600.0
+_AWAY_POLL_S = 2.0
+_Answer = TypeVar("_Answer")
 
 
 def stream(services: Services, name: str, write: Callable[[bytes], None], notice: Callable[[str], None]) -> Run:
@@ -35,7 +40,7 @@ def stream(services: Services, name: str, write: Callable[[bytes], None], notice
             run = observe.get(services, name)
             looked_at = time.monotonic()
         else:
-            time.sleep(POLL_S)
+            time.sleep(follower.pause_s)
             run = services.runs.get(name)
 
 
@@ -55,6 +60,7 @@ class _Follower:
         self._preparation = services.runs.folder(run.name) / layout.PREPARATION_LOG
         self._preparation_offset = 0
         self._state: State | None = None
+        self.pause_s = POLL_S
 
     def advance(self, run: Run) -> None:
         """Pass on what is new."""
@@ -64,7 +70,10 @@ class _Follower:
             if (run.state in observe.UNSUBMITTED or run.state is State.QUEUED) and run.message:
                 self._notice(f"{run.state}: {run.message}")
         self._read_preparation()
-        self.drain()
+        before = self._offset
+        self._patiently(self.drain)
+        slower = self._backend.is_far and self._offset == before
+        self.pause_s = min(self.pause_s * 1.5, _FAR_POLL_S) if slower else POLL_S
 
     def drain(self) -> None:
         """Everything that the log holds by now."""
@@ -74,7 +83,22 @@ class _Follower:
 
     def seems_over(self) -> bool:
         """Whether the agent has written its last word (cheap; the look that follows is the one that counts)."""
-        return self._backend.read(self._handle, layout.EXIT_RECORD, 0, 1) is not None
+        return self._patiently(lambda: self._backend.read(self._handle, layout.EXIT_RECORD, 0, 1)) is not None
+
+    def _patiently(self, ask: Callable[[], _Answer]) -> _Answer:
+        """Ask until the machine answers: the job goes on meanwhile. Raises TransportError when it is away for long."""
+        deadline = time.monotonic() + _AWAY_S
+        told = False
+        while True:
+            try:
+                return ask()
+            except TransportError as failed:
+                if not failed.transient or time.monotonic() > deadline:
+                    raise
+                if not told:
+                    self._notice(f"{failed.message}; the job does not need the connection, it is tried again")
+                told = True
+            time.sleep(_AWAY_POLL_S)
 
     def _read_preparation(self) -> None:
         try:

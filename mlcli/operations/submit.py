@@ -22,13 +22,14 @@ def submit(services: Services, job: CommandJob, plan: Plan) -> Run:
     """Store the code, write the run folder and the index row, then have exactly this plan carried out.
 
     A plan with nothing slow before its command is carried here and now (a few milliseconds); any other is handed to a
-    detached supervisor, and this returns at once. Raises UnsupportedError for a plan that has refusals, NameTakenError, and
-    StoreError or OSError when the run could not be begun; there is no such run then. Ctrl-C waits until the run is
+    detached supervisor, and this returns at once. Raises UnsupportedError for a plan that has refusals, NameTakenError,
+    TransportError when the machine does not answer, and StoreError or OSError when the run could not be begun; there is no such run then. Ctrl-C waits until the run is
     on its way, or comes before there is one.
     """
     if plan.refusals:
         first, *others = plan.refusals
         raise UnsupportedError(first, details=tuple(others))
+    services.backend(plan.backend).connect()
     snapshot = services.snapshots.put(Path(plan.code.folder)).digest if plan.code else None
     facts = git_facts(Path(plan.code.folder) if plan.code else Path.cwd())
     run = Run(

@@ -84,6 +84,9 @@ class Backend(ABC):
         """Where the run's folder is on the target, an absolute path; ``near``: the one here. Asks nobody."""
         return str(near)
 
+    def connect(self) -> None:  # noqa: B027  (a machine that we are on is there)
+        """Make sure that the target answers, before there is a run that needs it."""
+
     @abstractmethod
     def deliver(self, source: Path, target: str, log: Callable[[str], None], *, copy: bool) -> None:
         """Make a file or folder of this machine available as ``target``, a path on the target. What is there already, from

@@ -66,7 +66,7 @@ def test_a_plan_sends_nothing(mlcli: Mlcli, tmp_path: Path) -> None:
     (tmp_path / "src").mkdir()
     (tmp_path / "src" / "train.py").write_text("print('hi')\n")
     plan = plan_of(mlcli, write(tmp_path, "command: python train.py\ncode: src\nenvironment: current\n"))
-    assert plan["code"] == {"folder": str(tmp_path / "src"), "files": 1, "size": 12}
+    assert plan["code"] == {"folder": str(tmp_path / "src"), "files": 1, "size": 12, "sent": False}
     assert mlcli("job", "list").json == []
     assert not (mlcli.home / "workspaces" / "default" / "runs").exists()
 
