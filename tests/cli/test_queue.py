@@ -88,18 +88,21 @@ def test_a_job_beyond_the_nodes_waits_and_says_at_which_place(mlcli: Mlcli, unti
     until(lambda: watcher(mlcli) is None)
 
 
-def test_a_queued_job_is_followed_from_its_turn_on(mlcli: Mlcli) -> None:
+def test_a_queued_job_is_followed_from_its_turn_on(mlcli: Mlcli, until: Until) -> None:
     cluster(mlcli, "--max-instances", "1")
     command, gate = held(mlcli.cwd)
     submitted(mlcli, command, "cpu-cluster")
     file = job_file(mlcli.cwd, "echo at last", compute="azureml:cpu-cluster")
-    with mlcli.start("job", "create", "-f", file, "--stream", "-o", "none") as streaming:
-        time.sleep(1.0)
+    told = mlcli.cwd / "told"
+    with (
+        told.open("wb") as err,
+        mlcli.start("job", "create", "-f", file, "--stream", "-o", "none", stderr=err) as streaming,
+    ):
+        until(lambda: "Queued: waits for a free node of compute cpu-cluster" in told.read_text())
         assert streaming.poll() is None
         gate.touch()
-        out, err = streaming.communicate(timeout=60)
+        out, _ = streaming.communicate(timeout=60)
     assert (streaming.returncode, out) == (0, b"at last\n")
-    assert b"Queued: waits for a free node of compute cpu-cluster" in err
 
 
 def test_a_queued_job_is_cancelled_at_once_and_never_runs(mlcli: Mlcli, until: Until) -> None:

@@ -383,8 +383,8 @@ def test_a_lock_that_was_pruned_locks_nobody_out_and_lets_nobody_in(tmp_path):
             with exclusive(lock, lambda: None):
                 inside.append(1)
                 most.append(len(inside))
-                lock.unlink()
                 inside.pop()
+                lock.unlink()  # from here on another may be inside
         done.append(1)
 
     threads = [threading.Thread(target=work) for _ in range(4)]

@@ -25,7 +25,8 @@ class Terminal:
         self.seen = b""
         self._screen, inside = os.openpty()
         self.process = subprocess.Popen(
-            ["setsid", "--ctty", str(COMMAND), *map(str, arguments)],
+            # A suite that was started with nohup would hand its deafness to SIGHUP on.
+            ["env", "--default-signal=HUP,INT", "setsid", "--ctty", str(COMMAND), *map(str, arguments)],
             stdin=inside,
             stdout=inside,
             stderr=inside,
