@@ -50,6 +50,25 @@ LINGER_S = 2.0
 KILL_PATIENCE_S = 5.0
 CLAIM_PATIENCE_S = 10.0
 NOT_STARTED = 125
+ENDPOINT_PATIENCE_S = 10.0
+ENDPOINT_SHORTEST_LIFE_S = 5.0
+ENDPOINT_ATTEMPTS = 5
+FILES = (  # what is copied to where the job runs, relative to this file's folder
+    "agent.py",
+    "endpoint/__init__.py",
+    "endpoint/calls.py",
+    "endpoint/errors.py",
+    "endpoint/fields.py",
+    "endpoint/filters.py",
+    "endpoint/lines.py",
+    "endpoint/model_calls.py",
+    "endpoint/pages.py",
+    "endpoint/run.py",
+    "endpoint/run_calls.py",
+    "endpoint/server.py",
+    "endpoint/store.py",
+    "endpoint/wire.py",
+)
 ENDED_FROM_OUTSIDE = "ended by SIGTERM from outside mlcli: the machine or its container engine was stopped, or a batch system ended the job"
 LINUX = sys.platform.startswith("linux")
 
@@ -474,6 +493,7 @@ def _carry(folder: str, lock: int, answer: int) -> None:
         reserved = _reserve(folder)
         wake = _listen()
         launch["group"] = memory_group((launch.get("limits") or {}).get("memory_bytes"))
+        tracking = _Tracking(folder, launch)
         child = _Child(folder, launch)
         command = identity(child.pid)
         _write_record(
@@ -506,10 +526,11 @@ def _carry(folder: str, lock: int, answer: int) -> None:
         return
     run = _Run(command, launch["cookie"], held=True)
     killed_before = _out_of_memory_kills(launch["group"])
-    cause, status = _watch(run, wake, launch["timeout_s"], launch["grace_s"])
+    cause, status = _watch(run, wake, tracking, launch["timeout_s"], launch["grace_s"])
     record = _exit_record(cause, status, started_at, "")
     left, stubborn = ([], []) if cause == "exit" and not run.linger() else run.end(launch["grace_s"])
     out_of_memory = status != 0 and _out_of_memory_kills(launch["group"]) > killed_before
+    tracking.end()
     message = _message(folder, cause, status, left, stubborn)
     if cause == "exit" and out_of_memory:
         message = "; ".join(filter(None, [f"killed: out of memory{_memory_limit(launch['group'])}", message]))
@@ -634,10 +655,154 @@ def _become_command(launch: dict[str, Any], log: int, held: int, report: int) ->
         _take_limits(launch.get("limits") or {}, launch["group"])
         stage = "exec"
         environment = command_environment(dict(os.environ), launch["environment"], launch["cookie"])
+        environment.update(launch["tracking_variables"])
         argv = command_argv(launch)
         os.execvpe(argv[0], argv, environment)
     except (OSError, ValueError) as failed:
         os.write(report, f"{stage} {getattr(failed, 'errno', None) or errno.EINVAL}".encode())
+
+
+# Tracking: a port for MLflow's clients
+
+
+class _Tracking:
+    """The port at which the command may log, and the process that serves it from the first connection on.
+
+    A job that never logs pays for a socket and nothing more. Nothing is offered to one that has a server of its own.
+    """
+
+    def __init__(self, folder: str, launch: dict[str, Any]) -> None:
+        self._listener: Any = None
+        self._pid = 0
+        self._pipe = -1
+        self._began = 0.0
+        self._attempts = 0
+        launch["tracking_variables"] = {}
+        facts = launch.get("tracking")
+        environment = command_environment(dict(os.environ), launch["environment"], launch["cookie"])
+        if not facts or tracks_elsewhere(environment):
+            return
+        try:
+            self._listener = _loopback()
+        except OSError as refused:
+            sys.stderr.write(f"no tracking: {_sentence(refused)}\n")
+            return
+        token = os.urandom(24).hex()
+        port = self._listener.getsockname()[1]
+        own = {"MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME"} & set(launch["environment"]["set"])
+        launch["tracking_variables"] = tracking_variables(environment, facts, port, token, own_experiment=bool(own))
+        self._facts = dict(
+            facts,
+            folder=folder,
+            token=token,
+            working_directory=launch["working_directory"],
+            user=environment.get("USER") or environment.get("LOGNAME") or "unknown",
+            started_at_ms=int(time.time() * 1000),
+        )
+
+    def unattended(self) -> list[int]:
+        """What tells of a client that nobody serves."""
+        return [self._listener.fileno()] if self._listener is not None and not self._pid else []
+
+    def attend(self, ready: list[int]) -> None:
+        """Start the server when a client is there; notice when it has died: the next client starts it again."""
+        if self._pid and os.waitpid(self._pid, os.WNOHANG)[0]:
+            os.close(self._pipe)
+            self._pid = 0
+            self._attempts = 0 if time.monotonic() - self._began > ENDPOINT_SHORTEST_LIFE_S else self._attempts + 1
+            if self._attempts == ENDPOINT_ATTEMPTS:
+                self._give_up()
+        elif any(file in ready for file in self.unattended()):
+            try:
+                self._start()
+            except OSError as failed:  # no more processes, no more files
+                sys.stderr.write(f"no tracking: {_sentence(failed)}\n")
+                self._give_up()
+
+    def _give_up(self) -> None:
+        """From now on clients are refused, and say so."""
+        self._listener.close()
+        self._listener = None
+
+    def _start(self) -> None:
+        said, self._pipe = os.pipe()
+        os.write(self._pipe, encode(self._facts).encode() + b"\n")
+        self._began = time.monotonic()
+        self._pid = os.fork()
+        if self._pid == 0:
+            try:
+                signal.set_wakeup_fd(-1)
+                os.dup2(said, 0)
+                os.set_inheritable(self._listener.fileno(), True)
+                here = os.path.dirname(os.path.abspath(__file__))
+                code = f"import sys; sys.path.append({here!r}); from endpoint import server; server.main()"
+                os.execv(sys.executable, [sys.executable, "-I", "-S", "-c", code, str(self._listener.fileno())])
+            finally:
+                os._exit(127)
+        os.close(said)
+
+    def end(self) -> None:
+        """Have the server finish what it was asked, and sum up; then there is none any more."""
+        if self._listener is not None:
+            self._listener.close()
+        if not self._pid:
+            return
+        try:  # noqa: SIM105
+            os.write(self._pipe, b".")
+        except OSError:
+            pass  # it has just died
+        os.close(self._pipe)
+        deadline = time.monotonic() + ENDPOINT_PATIENCE_S
+        while not os.waitpid(self._pid, os.WNOHANG)[0]:
+            if time.monotonic() > deadline:
+                os.kill(self._pid, signal.SIGKILL)
+                deadline = LONGEST_SELECT_S * LONGEST_SELECT_S
+            time.sleep(LEFTOVER_POLL_S / 4)
+
+
+def _loopback() -> Any:
+    """A listening socket, open to this machine alone. Raises OSError."""
+    try:
+        import _socket as socket  # as above: the public module brings enums
+    except ImportError:
+        raise OSError(errno.ENOSYS, "this Python has no sockets") from None
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    os.set_inheritable(listener.fileno(), False)
+    listener.bind(("127.0.0.1", 0))
+    listener.listen(128)
+    return listener
+
+
+def tracks_elsewhere(environment: dict[str, str]) -> bool:
+    """Whether a command with these variables has a tracking server of its own. That of a job which runs mlcli is not the
+    one of the jobs it starts.
+    """
+    uri = environment.get("MLFLOW_TRACKING_URI")
+    return bool(uri) and uri != environment.get("MLCLI_TRACKING_URI")
+
+
+def tracking_variables(
+    environment: dict[str, str], facts: dict[str, Any], port: int, token: str, *, own_experiment: bool
+) -> dict[str, str]:
+    """What leads MLflow's clients to the port, to the run ``facts["run_id"]`` of the experiment ``facts["experiment"]``."""
+    uri = f"http://127.0.0.1:{port}"
+    changes = {
+        "MLCLI_TRACKING_URI": uri,
+        "MLFLOW_TRACKING_URI": uri,
+        "MLFLOW_TRACKING_TOKEN": token,
+        # Else a name and password in ~/.mlflow/credentials would go before the token.
+        "MLFLOW_TRACKING_USERNAME": "mlcli",
+        "MLFLOW_TRACKING_PASSWORD": token,
+        "MLFLOW_RUN_ID": facts["run_id"],
+    }
+    if not own_experiment:
+        changes.update(MLFLOW_EXPERIMENT_ID="0", MLFLOW_EXPERIMENT_NAME=facts["experiment"])
+    changes.update((name, "") for name in ("MLFLOW_TRACKING_AUTH", "MLFLOW_TRACKING_AWS_SIGV4") if name in environment)
+    if any(f"{kind}_proxy" in map(str.lower, environment) for kind in ("http", "all")):
+        direct = environment.get("no_proxy") or environment.get("NO_PROXY") or ""
+        direct = ",".join(filter(None, [direct, "127.0.0.1"]))
+        changes.update(no_proxy=direct, NO_PROXY=direct)
+    return changes
 
 
 # Limits: cores, memory and priority of one node of a compute
@@ -800,7 +965,7 @@ def why_not_started(stage: str, number: int, launch: dict[str, Any]) -> str:
     return known.get(number, f"{program} cannot be run: {text}")
 
 
-def _watch(run: _Run, wake: int, timeout_s: float | None, grace_s: float) -> tuple[str, int]:
+def _watch(run: _Run, wake: int, tracking: _Tracking, timeout_s: float | None, grace_s: float) -> tuple[str, int]:
     """Sleep until the command has ended, by itself, by SIGTERM to the agent (a cancel) or by its time limit.
 
     (cause, exit code or minus the signal's number). The command is left as a zombie, so that its pid stays its own.
@@ -809,8 +974,9 @@ def _watch(run: _Run, wake: int, timeout_s: float | None, grace_s: float) -> tup
     deadline = None if timeout_s is None else time.monotonic() + timeout_s
     while True:
         rest = LONGEST_SELECT_S if deadline is None else max(0.0, deadline - time.monotonic())
-        ready, _, _ = select.select([wake], [], [], min(rest, LONGEST_SELECT_S))
-        signals = os.read(wake, 4096) if ready else b""
+        ready, _, _ = select.select([wake, *tracking.unattended()], [], [], min(rest, LONGEST_SELECT_S))
+        signals = os.read(wake, 4096) if wake in ready else b""
+        tracking.attend(ready)
         status = _status(run.command["pid"])
         if status is not None:
             return cause, status

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -117,6 +118,7 @@ def launch_record(prepared: Prepared, kill_grace_s: float) -> dict[str, object]:
         "log": LOG,
         "timeout_s": plan.timeout_s,
         "grace_s": kill_grace_s,
+        "tracking": {"run_id": tracking_id(plan.run), "run_name": plan.run, "experiment": plan.experiment_name},
         "environment": {
             # Python buffers what it prints into a file: its lines would come late, and those of a killed job never.
             "defaults": {"PYTHONUNBUFFERED": "1"},
@@ -126,6 +128,15 @@ def launch_record(prepared: Prepared, kill_grace_s: float) -> dict[str, object]:
             "append_path": list(activation.append_path),
         },
     }
+
+
+def tracking_id(run: str) -> str:
+    """What MLflow's clients call a run: its name where they take that for an id, else 32 digits made from it."""
+    if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_\-]{0,255}", run):
+        return run
+    import hashlib
+
+    return hashlib.sha256(run.encode()).hexdigest()[:32]
 
 
 def folder_of(output: OutputPlan) -> str:

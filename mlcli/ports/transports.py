@@ -49,7 +49,7 @@ class Transport(ABC):
 
     @abstractmethod
     def agent_folder(self) -> str:
-        """The folder there that holds ``agent.py`` (put there first when it is not)."""
+        """The folder there that holds ``agent.FILES`` (put there first when it does not)."""
 
     @abstractmethod
     def put(self, source: Path, target: str) -> None:

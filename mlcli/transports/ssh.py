@@ -112,12 +112,14 @@ class SshTransport(Transport):
     def agent_folder(self) -> str:
         """A folder named for the agent's content, so that other versions of mlcli do not meet there."""
         if self._agent_folder is None:
-            source = Path(agent.__file__).read_bytes()
-            folder = posixpath.join(self.folder(), "agent", hashlib.sha256(source).hexdigest()[:16])
-            path = posixpath.join(folder, "agent.py")
-            facts = self._pipe.call(Request("facts", {"path": path})).header
-            if facts.get("size") != len(source):
-                self.write(path, source)
+            here = Path(agent.__file__).parent
+            sources = {name: (here / name).read_bytes() for name in agent.FILES}
+            folder = posixpath.join(self.folder(), "agent", hashlib.sha256(b"".join(sources.values())).hexdigest()[:16])
+            first = agent.FILES[0]
+            facts = self._pipe.call(Request("facts", {"path": posixpath.join(folder, first)})).header
+            if facts.get("size") != len(sources[first]):
+                for name in reversed(agent.FILES):  # the first one last: where it is, all are
+                    self.write(posixpath.join(folder, name), sources[name])
             self._agent_folder = folder
         return self._agent_folder
 
