@@ -9,7 +9,8 @@ Three forms are read:
 - ``<inputs.x>``, ``<outputs.x>`` and ``<search_space.x>`` (this project's own, in every generation): a reference only when
   the job has an input (output, parameter) of that name, because ``cat <inputs.txt>copy`` is also a pair of redirections.
 
-``$[[--rate ${{inputs.rate}}]]`` is a fragment that goes away, whole, when an input that it names has no value.
+``$[[--rate ${{inputs.rate}}]]`` is a fragment that goes away, whole, when an input that it names has no value, or a search
+parameter that only some trials have.
 
 Azure ML pastes values into the command as they are. Here each is quoted for the place where it stands
 (:mod:`mlcli.spec.shell`), so that it stays one word, or the inside of the word it stands in.
@@ -37,6 +38,7 @@ _ANGLE = r"(?<!<)<(?P<angle>(?:inputs|outputs|search_space)\.[A-Za-z_][\w-]*)>"
 _EVERY_FORM = re.compile(f"{_DOLLAR}|{_BRACE}|{_ANGLE}")
 _WITHOUT_BRACES = re.compile(f"{_DOLLAR}|{_ANGLE}")
 _FRAGMENT = re.compile(r"\$\[\[(?P<inside>.*?)\]\]", re.DOTALL)
+_MAY_LACK = frozenset({"inputs", "search_space"})
 _DEEP_KINDS = ("parent.inputs", "parent.outputs", "parent.jobs")
 
 
@@ -149,7 +151,7 @@ def _split(key: str) -> tuple[str, str]:
 
 def _without_absent_fragments(command: str, values: Mapping[str, str]) -> str:
     def resolved(match: re.Match[str]) -> str:
-        named = [found for found in references(match["inside"]) if found.form == "dollar" and found.kind == "inputs"]
+        named = [found for found in references(match["inside"]) if found.form == "dollar" and found.kind in _MAY_LACK]
         if not named:
             return match[0]  # bash's old arithmetic, or a pattern: not ours
         return match["inside"] if all(found.key in values for found in named) else ""

@@ -16,9 +16,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mlcli.domain.job import CommandJob
+    from mlcli.domain.sweep import SweepJob
     from mlcli.ports.files import FileReader
 
-__all__ = ["LoadedJob", "check_file", "read_job"]
+__all__ = ["LoadedJob", "LoadedSweep", "check_file", "read_job", "read_sweep"]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,254}")
 _NAME_RULE = "a job name has 1 to 255 letters, digits, '_' and '-', and starts with a letter or a digit"
@@ -29,6 +30,15 @@ class LoadedJob:
     """A job, what its file is, and what a person may want to know of it."""
 
     job: CommandJob
+    kind: Kind
+    warnings: tuple[Diagnostic, ...]
+
+
+@dataclass(frozen=True)
+class LoadedSweep:
+    """As :class:`LoadedJob`, of a sweep."""
+
+    sweep: SweepJob
     kind: Kind
     warnings: tuple[Diagnostic, ...]
 
@@ -52,6 +62,43 @@ def read_job(
     Raises InvalidSpecError with everything that is wrong, in file order; UsageError for a
     ``name`` that cannot be one; UnsupportedError for a file that is valid and no command job.
     """
+    document, kind, normal, warnings = _submitted(
+        text, file, base, reader, wanted="command", overrides=overrides, name=name, check=check, submitting=submitting
+    )
+    return LoadedJob(_built(document, normal, kind, base, reader), kind, warnings)
+
+
+def read_sweep(
+    text: str | bytes,
+    file: str,
+    base: Path,
+    reader: FileReader,
+    *,
+    overrides: Sequence[str] = (),
+    name: str | None = None,
+    check: bool = True,
+    submitting: bool = True,
+) -> LoadedSweep:
+    """The sweep job of a file, of any generation; the rest as in :func:`read_job`."""
+    document, kind, normal, warnings = _submitted(
+        text, file, base, reader, wanted="sweep", overrides=overrides, name=name, check=check, submitting=submitting
+    )
+    return LoadedSweep(_built_sweep(document, normal, kind, base, reader), kind, warnings)
+
+
+def _submitted(
+    text: str | bytes,
+    file: str,
+    base: Path,
+    reader: FileReader,
+    *,
+    wanted: str,
+    overrides: Sequence[str],
+    name: str | None,
+    check: bool,
+    submitting: bool,
+) -> tuple[Document, Kind, dict[str, Any], tuple[Diagnostic, ...]]:
+    """The file of a job of type ``wanted``, checked, its normal form, and its warnings."""
     if name is not None and _NAME.fullmatch(name) is None:
         raise UsageError(f"{name!r} cannot be the name of a job", hint=_NAME_RULE)
     document, kind, found = _examined(text, file, base, reader, overrides, check=check)
@@ -62,12 +109,12 @@ def read_job(
     errors, warnings = _parted(found)
     if errors:
         raise InvalidSpecError(found)
-    if kind.noun != "job" or kind.type != "command":
-        raise _unsupported(file, kind)
+    if kind.noun != "job" or kind.type != wanted:
+        raise _unsupported(file, kind, wanted)
     normal = _normal(document, kind, base, reader)
     if name is not None:
         normal["name"] = name
-    return LoadedJob(_built(document, normal, kind, base, reader), kind, warnings)
+    return document, kind, normal, warnings
 
 
 def check_file(
@@ -83,6 +130,8 @@ def check_file(
             normal = _normal(document, kind, base, reader)
             if kind.type == "command":
                 _built(document, normal, kind, base, reader)
+            elif kind.type == "sweep":
+                _built_sweep(document, normal, kind, base, reader)
         except InvalidSpecError as error:
             found = (*found, *error.diagnostics)
     return kind, found
@@ -135,11 +184,21 @@ def _built(document: Document, normal: dict[str, Any], kind: Kind, base: Path, r
     return build(document, normal, kind, base, reader)
 
 
-def _unsupported(file: str, kind: Kind) -> UnsupportedError:
+def _built_sweep(document: Document, normal: dict[str, Any], kind: Kind, base: Path, reader: FileReader) -> SweepJob:
+    from mlcli.spec.sweep import build_sweep
+
+    return build_sweep(document, normal, kind, base, reader)
+
+
+def _unsupported(file: str, kind: Kind, wanted: str) -> UnsupportedError:
     if kind.noun != "job":
         article = "an" if kind.noun == "environment" else "a"
         hint = "a job gives each input a value" if kind.noun == "component" else "a job has a 'command'"
         return UnsupportedError(f"{file} describes {article} {kind.noun}, not a job", hint=hint)
+    if wanted != "command":
+        return UnsupportedError(
+            f"{file} is a {kind.type} job, not a {wanted}", hint="create it with 'mlcli job create'"
+        )
     return UnsupportedError(
         f"{file} is a valid {kind.type} job, and this version of mlcli runs command jobs only",
         hint="'mlcli job validate' checks it",
