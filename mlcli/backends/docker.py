@@ -125,7 +125,8 @@ class DockerBackend(FolderBackend):
 
     def _place_launcher(self, folder: Path, record: dict[str, Any], *, alone: bool) -> None:
         """What the container starts, and what it is to start; secrets only in files that are read and removed at once."""
-        self._transport.put(Path(agent.__file__), str(folder / _launcher.FOLDER / "agent.py"))
+        for name in agent.FILES:
+            self._transport.put(Path(agent.__file__).parent / name, str(folder / _launcher.FOLDER / name))
         self._transport.write(str(folder / _launcher.SCRIPT), _launcher.TEXT.encode())
         plain = _launcher.plain_launch(record, alone=alone)
         self._transport.write(str(folder / _launcher.PLAIN), plain.encode(errors="surrogateescape"))
