@@ -13,7 +13,6 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from mlcli import registry
@@ -52,7 +51,6 @@ class FarBuilder(EnvironmentBuilder):
         self._folder = folder
         self._near: EnvironmentBuilder = registry.load("environments", name)(Path(folder), settings)
         self._found: dict[str, Activation] = {}
-        self._logs: TemporaryDirectory[str] | None = None
 
     def accepts(self, spec: EnvironmentSpec) -> bool:
         """What the builder of that name accepts anywhere."""
@@ -117,8 +115,7 @@ class FarBuilder(EnvironmentBuilder):
         content = self._transport.read(path) if path else None
         if content is None:
             return None
-        self._logs = self._logs or TemporaryDirectory(prefix="mlcli-")
-        copy = Path(self._logs.name) / posixpath.basename(path)
+        copy = self._scratch / posixpath.basename(path)
         copy.write_bytes(content)
         return copy
 
@@ -128,6 +125,16 @@ class FarBuilder(EnvironmentBuilder):
         if failure is None:
             return None
         return EnvironmentBuildError(failure["message"], hint=failure["hint"], details=tuple(failure["details"]))
+
+    @cached_property
+    def _scratch(self) -> Path:
+        import shutil
+        import tempfile
+        import weakref
+
+        folder = tempfile.mkdtemp(prefix="mlcli-")
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        return Path(folder)
 
     @cached_property
     def _package(self) -> FarPackage:
