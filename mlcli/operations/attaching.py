@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 import time
 from collections.abc import Mapping
@@ -189,7 +190,8 @@ def with_absolute_files(compute: Compute, base: Path) -> Compute:
     settings = compute.document.get("ssh_settings")
     if compute.ssh is None or not isinstance(settings, Mapping):
         return compute
-    files = {key: str(base / Path(settings[key]).expanduser()) for key in _FILES if isinstance(settings.get(key), str)}
+    named = {key: Path(settings[key]).expanduser() for key in _FILES if isinstance(settings.get(key), str)}
+    files = {key: os.path.normpath(base / path) for key, path in named.items()}
     key_file = files.get("ssh_private_key_file", compute.ssh.key_file)
     host = replace(compute.ssh, key_file=key_file, known_hosts_file=files.get("known_hosts_file"))
     return replace(compute, ssh=host, document={**compute.document, "ssh_settings": {**settings, **files}})

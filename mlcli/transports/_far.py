@@ -107,7 +107,20 @@ def main(marker: str) -> None:
 
 def greeting() -> dict[str, Any]:
     """Who answers."""
-    return {"python": sys.executable, "version": list(sys.version_info[:3]), "home": os.path.expanduser("~")}
+    return {"python": sys.executable, "version": list(sys.version_info[:3]), "home": home()}
+
+
+def home() -> str:
+    """The home folder. Some shells (fish, in the C locale) spoil a HOME that is not ASCII, for us and for every job."""
+    told = os.path.expanduser("~")
+    if not os.path.isdir(told):
+        import pwd
+
+        for entry in pwd.getpwall():
+            if entry.pw_uid == os.getuid() and entry.pw_name == os.environ.get("LOGNAME", entry.pw_name):
+                os.environ["HOME"] = entry.pw_dir
+                return entry.pw_dir
+    return told
 
 
 def answer(header: dict[str, Any], payload: bytes) -> Answer:

@@ -199,11 +199,12 @@ def _negotiate(hop: Hop, stream: Any, pin: HostKey | None) -> Any:
         transport.use_compression()
     try:
         transport.start_client(timeout=hop.connect_timeout_s)
+        shown = _shown(transport)
     except (paramiko().SSHException, EOFError, OSError) as failed:
         transport.close()
         raise _no_greeting(hop, failed) from None
     try:
-        check(str(hop), _shown(transport), known, pin)
+        check(str(hop), shown, known, pin)
     except HostKeyError:
         transport.close()
         raise

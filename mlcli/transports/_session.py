@@ -131,7 +131,7 @@ class Session:
             return TransportError(
                 f"{self._host}: there is no Python 3.8 or newer; looked for {looked}",
                 transient=False,
-                hint="install it there (`apt-get install python3`, `dnf install python3`), or name the interpreter in the "
+                hint="install Python there (`apt-get install python3`, `dnf install python3`), or name the interpreter in the "
                 "compute's definition: --set python=/opt/python/bin/python3",
             )
         told = f": {said}" if said else ""
