@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import pty
-import shlex
 import shutil
 import signal
 import socket
@@ -596,18 +595,48 @@ def arguments_of_all_processes() -> str:
     return "\n".join(found)
 
 
+def job_with_upload(folder: Path) -> Path:
+    """A job that needs a supervisor, as its input goes there first; it prints what it can see of everybody."""
+    (folder / "data.txt").write_text("some data\n")
+    command = "cat ${{inputs.data}}; cat /proc/[0-9]*/cmdline | tr '\\0' ' '; env; sleep 1"
+    inputs = "inputs: {data: {type: uri_file, path: data.txt}}"
+    job = folder / "job.yml"
+    job.write_text(f"command: {json.dumps(command)}\n{inputs}\nenvironment: current\ncompute: azureml:box\n")
+    return job
+
+
 def test_a_job_leaves_its_password_nowhere(worded: Sshd, person: Any, tmp_path: Path) -> None:
-    """Neither on this machine nor on that one, on no command line, in no output: variable, keyring, typed."""
-    ring = tmp_path / "ring"
-    ring.mkdir()
-    ann = person(worded, **file_keyring(ring), MLCLI_SSH_PASSWORD=PASSWORD)
+    """Neither on this machine nor on that one, on no command line, in no output."""
+    ann = person(worded, MLCLI_SSH_PASSWORD=PASSWORD)
     said = [ann.attach("-a", "host", "--admin-username", "ann")]
-    job = tmp_path / "job.yml"
-    command = shlex.quote("cat /proc/[0-9]*/cmdline | tr '\\0' ' '; env; sleep 1; echo done")
-    job.write_text(f"command: sh -c {command}\nenvironment: current\ncompute: azureml:box\n")
-    said.append(ann("job", "create", "-f", job, "--name", "by_variable", "--stream"))
-    assert PASSWORD not in arguments_of_all_processes()
-    said.append(ann("job", "show", "by_variable"))
-    assert ok(said[-1])["status"] == "Completed", said[1].stderr
+    running = ann.mlcli.start(
+        "job", "create", "-f", job_with_upload(tmp_path), "--name", "j", "--stream", env=ann.environment()
+    )
+    while running.poll() is None:
+        assert PASSWORD not in arguments_of_all_processes()
+        time.sleep(0.1)
+    streamed, told = (output.decode() for output in running.communicate())
+    assert PASSWORD not in streamed + told
+    assert "some data" in streamed, told
+    said += [ann("job", "show", "j"), ann("job", "download", "j"), ann("job", "list")]
+    assert said[1].json["status"] == "Completed"
     for one in said:
-        everywhere_without(PASSWORD, ann.mlcli.home, tmp_path / "far", output=one)
+        ok(one)
+        everywhere_without(PASSWORD, ann.mlcli.home, tmp_path, worded.folder, output=one)
+
+
+def test_what_was_typed_serves_the_whole_job(worded: Sshd, person: Any, tmp_path: Path, until: Any) -> None:
+    """``job create`` asks once; its supervisor, which nobody can ask, uploads and submits with the answer."""
+    ann = person(worded)
+    ok(ann.attach("-a", "host", "--admin-username", "ann", env={"MLCLI_SSH_PASSWORD": PASSWORD}))
+    code, said, _ = typing(ann, PASSWORD, "job", "create", "-f", job_with_upload(tmp_path), "--name", "typed")
+    assert (code, said.count("Password of ann@")) == (0, 1), said
+    knowing = {"env": {"MLCLI_SSH_PASSWORD": PASSWORD}}
+
+    def status() -> str:
+        found: str = ok(ann("job", "show", "typed", **knowing))["status"]
+        return found
+
+    until(lambda: status() in {"Completed", "Failed"})
+    assert status() == "Completed"
+    everywhere_without(PASSWORD, ann.mlcli.home, tmp_path)
