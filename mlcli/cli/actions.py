@@ -28,11 +28,12 @@ def job_row(record: Any) -> dict[str, Any]:
 
 
 def show(session: Session, run: Run) -> None:
-    """Print a run's whole record."""
-    from mlcli.cli import views
+    """Print a run's whole record, and what it has logged."""
+    from mlcli.cli import metrics, views
     from mlcli.operations.records import record
 
-    session.console.emit(record(session.services, run), view=views.job, columns=job_row)
+    shown = {**record(session.services, run), **dict(metrics.logged(session, run))}
+    session.console.emit(shown, view=views.job, columns=job_row)
 
 
 def show_ended(session: Session, run: Run) -> None:

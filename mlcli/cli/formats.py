@@ -8,13 +8,13 @@ a row stays a row.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from io import StringIO
 from typing import Any
 
 Row = Mapping[str, Any]
 
-FORMATS = ("json", "jsonc", "yaml", "yamlc", "table", "tsv", "none")
+FORMATS = ("json", "jsonc", "yaml", "yamlc", "table", "tsv", "csv", "none")
 
 
 def as_json(value: Any) -> str:
@@ -60,9 +60,57 @@ def _tsv_cell(value: Any) -> str:
     return _on_one_line(str(value))
 
 
-def as_table(value: Any) -> str:
-    """Columns under headings, for eyes: a row for each item, a column for each key that holds one value."""
-    rows = [_table_row(item) for item in (value if isinstance(value, list) else [value])]
+def as_csv(value: Any) -> str:
+    """Comma-separated values (RFC 4180) under headings: a row for each item, a column for each key that holds one value;
+    nothing for null. Keys as they are, lines that end with a line feed alone.
+    """
+    rows = [_csv_row(item) for item in (value if isinstance(value, list) else [value])]
+    return "".join(as_csv_lines(rows, list(dict.fromkeys(heading for row in rows for heading in row))))
+
+
+def as_csv_lines(rows: Iterable[Row], headings: Sequence[str] | None) -> Iterator[str]:
+    """The headings, unless they are None, and a line for each row."""
+    import csv
+
+    if headings is not None and not headings:
+        return
+    text = StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    if headings is not None:
+        writer.writerow(headings)
+    for row in rows:
+        cells = row.values() if headings is None else (row.get(heading) for heading in headings)
+        writer.writerow(["" if cell is None else cell for cell in cells])
+    yield text.getvalue()
+
+
+def _csv_row(item: Any) -> Row:
+    if isinstance(item, Mapping):
+        return {str(key): value for key, value in item.items() if not isinstance(value, (list, Mapping))}
+    if isinstance(item, list):
+        return {f"Column{number}": value for number, value in enumerate(item, 1)}
+    return {"Result": item}
+
+
+def as_line(row: Row, form: str, *, first: bool) -> str:
+    """One row of a list that is still growing: JSON Lines, an item of YAML's list, a line of the others."""
+    if form in {"json", "jsonc"}:
+        return json.dumps(row, ensure_ascii=False) + "\n"
+    if form in {"yaml", "yamlc"}:
+        return as_yaml([dict(row)])
+    if form == "csv":
+        return "".join(as_csv_lines([row], list(row) if first else None))
+    if form == "tsv":
+        return as_tsv([row])
+    return "  ".join(_cell(value) for value in row.values()).rstrip() + "\n"
+
+
+def as_table(value: Any, *, headings_as_they_are: bool = False) -> str:
+    """Columns under headings, for eyes: a row for each item, a column for each key that holds one value. A heading is the
+    key with a capital, or as it is.
+    """
+    heading = str if headings_as_they_are else _capital
+    rows = [_table_row(item, heading) for item in (value if isinstance(value, list) else [value])]
     headings = list(dict.fromkeys(heading for row in rows for heading in row))
     if not headings:
         return ""
@@ -74,10 +122,10 @@ def as_table(value: Any) -> str:
     )
 
 
-def _table_row(item: Any) -> dict[str, str]:
+def _table_row(item: Any, heading: Callable[[str], str]) -> dict[str, str]:
     if isinstance(item, Mapping):
         return {
-            _capital(str(key)): _cell(value) for key, value in item.items() if not isinstance(value, (list, Mapping))
+            heading(str(key)): _cell(value) for key, value in item.items() if not isinstance(value, (list, Mapping))
         }
     if isinstance(item, list):
         return {f"Column{number}": _cell(value) for number, value in enumerate(item, 1)}
@@ -109,4 +157,12 @@ def _visible(letter: str) -> str:
     return letter.encode("unicode_escape").decode("ascii") if letter < "\xa0" or letter > "\ud7ff" else letter
 
 
-WRITERS = {"json": as_json, "jsonc": as_json, "yaml": as_yaml, "yamlc": as_yaml, "tsv": as_tsv, "table": as_table}
+WRITERS = {
+    "json": as_json,
+    "jsonc": as_json,
+    "yaml": as_yaml,
+    "yamlc": as_yaml,
+    "tsv": as_tsv,
+    "table": as_table,
+    "csv": as_csv,
+}

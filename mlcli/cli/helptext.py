@@ -32,7 +32,7 @@ def section(title: str, entries: Mapping[str, str]) -> list[str]:
     """Names on the left, what they mean on the right; nothing when there are none."""
     if not entries:
         return []
-    width = max(len(name) for name in entries if len(name) <= _LONGEST_NAME)
+    width = max(len(name) for name in entries if len(name) <= _LONGEST_NAME or len(entries) == 1)
     return [f"{title}:", *(line for name, meaning in entries.items() for line in _entry(name, meaning, width))]
 
 

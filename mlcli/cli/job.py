@@ -9,12 +9,19 @@ from typing import TYPE_CHECKING, Annotated
 from mlcli.cli import actions
 from mlcli.cli.command import Noun, Session
 from mlcli.cli.options import (
+    Condition,
+    Descending,
+    EveryPoint,
     Flag,
     Folder,
+    Follow,
     HandOnCode,
     JobName,
     JobNames,
+    Metrics,
+    MostPoints,
     Sets,
+    Sort,
     Web,
     Yes,
     complete_job,
@@ -269,13 +276,15 @@ _PARENT = flag("--parent-job-name", "-p", metavar="NAME", help="Only children of
     "mlcli job list --status Running",
     "mlcli job list --experiment iris --tag stage=final --since 7d",
     "mlcli job list --all-results --query '[].name' -o tsv",
+    "mlcli job list -e iris --sort metrics.accuracy --filter 'metrics.accuracy > 0.9 and params.lr < 0.1'",
 )
 def list_(
     session: Session,
     *,
     status: Annotated[list[str], _STATUS],
     experiment: Annotated[
-        str | None, flag("--experiment", "--experiment-name", metavar="NAME", help="Only jobs of this experiment.")
+        str | None,
+        flag("--experiment", "--experiment-name", "-e", metavar="NAME", help="Only jobs of this experiment."),
     ] = None,
     compute: Annotated[str | None, flag("--compute", metavar="NAME", help="Only jobs on this compute.")] = None,
     tag: Annotated[list[str], flags("--tag", "--tags", metavar="KEY[=VALUE]", help="Only jobs with this tag.")],
@@ -288,8 +297,15 @@ def list_(
         int, flag("--max-results", "-r", metavar="N", parse=count, help="At most so many (default: 50).")
     ] = 50,
     all_results: Annotated[bool, flag("--all-results", help="All of them.")],
+    sort: Sort = None,
+    desc: Descending,
+    filter_: Condition = None,
 ) -> None:
-    """List jobs, newest first."""
+    """List jobs, newest first, or sorted and chosen by what they have logged.
+
+    A filter compares metrics (last values), params, tags and attributes (status, run_name, start_time, duration, ...):
+    metrics.accuracy > 0.9 and params.lr < 0.1 and tags.`my tag` LIKE 'x%'. Names with other signs stand in backticks.
+    """
     from mlcli.cli import values
 
     now = time.time()
@@ -305,7 +321,36 @@ def list_(
         archived_only=archived_only,
         limit=None if all_results else max_results,
     )
+    if sort is not None or filter_ is not None:
+        from mlcli.cli import metrics
+
+        metrics.leaderboard(session, which, sort, filter_, desc=desc)
+        return
     actions.list_runs(session, which, more="--max-results N shows more, --all-results every one")
+
+
+@NOUN.command(
+    "metrics",
+    "mlcli job metrics -n my_job",
+    "mlcli job metrics my_job -m loss -o csv",
+    "mlcli job metrics my_job -m loss --follow",
+)
+def metrics(
+    session: Session,
+    *,
+    name: JobName,
+    metric: Metrics,
+    follow: Follow,
+    max_results: MostPoints = 1000,
+    all_results: EveryPoint,
+) -> None:
+    """Show what a job has logged: its metrics in a few figures, or their points.
+
+    The same as `mlcli run metrics`, which says more.
+    """
+    from mlcli.cli import metrics as shown
+
+    shown.metrics(session, name, metric, follow=follow, most=max_results, every=all_results)
 
 
 @NOUN.command("stream", "mlcli job stream -n my_job")

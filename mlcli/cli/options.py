@@ -106,6 +106,39 @@ OldRunName = Annotated[
         complete=complete_job,
     ),
 ]
+OldRunNames = Annotated[
+    list[str],
+    Flag(
+        ("--run", "-r", "--name", "-n"),
+        "Names of runs.",
+        "RUN",
+        many=True,
+        named="run",
+        parse=name_of_job,
+        complete=complete_job,
+    ),
+]
+Metrics = Annotated[
+    list[str], flags("--metric", "-m", metavar="METRIC", help="Only these: by name, or by a pattern (val/*).")
+]
+Follow = Annotated[bool, flag("--follow", help="Print points as they come, until the job has ended.")]
+MostPoints = Annotated[
+    int, flag("--max-results", metavar="N", parse=count, help="At most so many points of each (default: 1000).")
+]
+EveryPoint = Annotated[bool, flag("--all-results", help="Every point.")]
+Sort = Annotated[
+    str | None,
+    flag(
+        "--sort",
+        metavar="ORDER",
+        help="Sort: metrics.accuracy, params.lr DESC, start_time; best first where a metric's name says what is best.",
+    ),
+]
+Descending = Annotated[bool, flag("--desc", help="Sort from high to low.")]
+Condition = Annotated[
+    str | None,
+    flag("--filter", metavar="FILTER", help="Only those for which this holds, in MLflow's filter grammar."),
+]
 Sets = Annotated[
     list[str], flags("--set", metavar="KEY=VALUE", help="Set a value, by its dotted path; several may follow.")
 ]

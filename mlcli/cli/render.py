@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any, TextIO
 
-from mlcli.cli.formats import FORMATS, WRITERS, Row, printable
+from mlcli.cli.formats import FORMATS, WRITERS, Row, as_line, as_table, printable
 from mlcli.domain.errors import UsageError
 
 View = Callable[[Any], Any]
@@ -53,6 +53,11 @@ def coloured(stream: TextIO) -> bool:
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
+def coloured_output() -> bool:
+    """Whether colour belongs to standard output."""
+    return coloured(sys.stdout)
+
+
 class Console:
     """What one command line prints to.
 
@@ -89,9 +94,20 @@ class Console:
         elif self._output is None and view is not None and sys.stdout.isatty():
             self._print_rich(view(value))
             return
-        elif self._output == "table" and columns is not None:
+        elif self._output in {"table", "csv"} and columns is not None:
             value = [columns(item) for item in value] if isinstance(value, list) else columns(value)
+            if self._output == "table":
+                write_text(as_table(value, headings_as_they_are=True))
+                return
         self._print(value, self._output or "json")
+
+    def emit_row(self, row: Row, *, first: bool) -> None:
+        """Print one row of a list that is still growing, at once. Raises UsageError for --query, which wants it whole."""
+        if self._select is not None:
+            raise UsageError("--query wants the whole list, and this one grows", hint="leave --follow or --query out")
+        form = self._output or ("table" if sys.stdout.isatty() else "json")
+        if form != "none":
+            write_text(as_line(row, form, first=first))
 
     def log(self, data: bytes) -> None:
         """Bytes of a job's log, exactly as they are."""

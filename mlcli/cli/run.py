@@ -7,7 +7,21 @@ from typing import Annotated
 
 from mlcli.cli import actions
 from mlcli.cli.command import Noun, Session
-from mlcli.cli.options import OldRunName, count, flag, flags
+from mlcli.cli.options import (
+    Condition,
+    Descending,
+    EveryPoint,
+    Follow,
+    Metrics,
+    MostPoints,
+    OldRunName,
+    OldRunNames,
+    Sort,
+    count,
+    count_or_none,
+    flag,
+    flags,
+)
 from mlcli.cli.tree import NOUNS
 from mlcli.domain.errors import UsageError
 from mlcli.domain.run import RunFilter
@@ -35,7 +49,18 @@ OutputFolder = Annotated[
 ]
 
 
-@NOUN.command("list", "mlcli run list --last 5 --status Failed")
+def _axis(text: str) -> str:
+    if text not in {"step", "time", "wall"}:
+        raise UsageError(f"{text!r} is no axis", hint="step, time or wall")
+    return text
+
+
+@NOUN.command(
+    "list",
+    "mlcli run list --last 5 --status Failed",
+    "mlcli run list -e iris --sort metrics.accuracy",
+    "mlcli run list -e iris --filter \"metrics.accuracy > 0.9 and tags.stage = 'final'\" --sort 'params.lr DESC'",
+)
 def list_(
     session: Session,
     *,
@@ -52,8 +77,15 @@ def list_(
         flag("--parent-run-id", "--pipeline-run-id", metavar="RUN", help="Only children of this run."),
     ] = None,
     tags: Annotated[list[str], flags("--tags", "--tag", metavar="KEY[=VALUE]", help="Only runs with this tag.")],
+    sort: Sort = None,
+    desc: Descending,
+    filter_: Condition = None,
 ) -> None:
-    """List runs, newest first."""
+    """List runs, newest first, or sorted and chosen by what they have logged.
+
+    A filter compares metrics (last values), params, tags and attributes (status, run_name, start_time, duration, ...):
+    metrics.accuracy > 0.9 and params.lr < 0.1 and tags.`my tag` LIKE 'x%'. Names with other signs stand in backticks.
+    """
     from mlcli.cli import values
 
     which = RunFilter(
@@ -64,6 +96,11 @@ def list_(
         parent=parent_run_id,
         limit=last,
     )
+    if sort is not None or filter_ is not None:
+        from mlcli.cli import metrics
+
+        metrics.leaderboard(session, which, sort, filter_, desc=desc)
+        return
     actions.list_runs(session, which, more=None)
 
 
@@ -116,3 +153,107 @@ def update(
         raise UsageError("nothing to change", hint="--add-tag stage=final")
     tags = [f"tags.{tag}" if "=" in tag else f"tags.{tag}=" for tag in add_tag]
     actions.show(session, manage.update(session.services, run, lambda current: changes(current, tags)))
+
+
+@NOUN.command(
+    "metrics",
+    "mlcli run metrics my_job",
+    "mlcli run metrics my_job -m loss -m 'val/*' -o csv --all-results",
+    "mlcli run metrics my_job -m loss --follow -o json",
+    "mlcli run metrics my_job/my_nested_run -m loss",
+)
+def metrics(
+    session: Session,
+    *,
+    run: OldRunName,
+    metric: Metrics,
+    follow: Follow,
+    max_results: MostPoints = 1000,
+    all_results: EveryPoint,
+) -> None:
+    """Show what a run has logged: its metrics in a few figures, or their points.
+
+    Logged with MLflow, printed (the guide says in which forms), or written as TensorBoard events. Of many points some are
+    chosen evenly, unless --all-results asks for every one. With --follow each point is a line as it comes, as JSON Lines
+    where the output is JSON. RUN/NESTED means a run that MLflow has nested in it, by name or id.
+    """
+    from mlcli.cli import metrics as shown
+
+    shown.metrics(session, run, metric, follow=follow, most=max_results, every=all_results)
+
+
+@NOUN.command(
+    "compare",
+    "mlcli run compare first_job second_job",
+    "mlcli run compare first_job second_job third_job --only-differences -o table",
+    "mlcli run compare first_job second_job --diff",
+)
+def compare(
+    session: Session,
+    *,
+    run: OldRunNames,
+    only_differences: Annotated[bool, flag("--only-differences", help="Leave out what is the same.")],
+    diff: Annotated[bool, flag("--diff", help="Print how the code differs from the first run's, as diff -u does.")],
+) -> None:
+    """Compare runs side by side, what differs first.
+
+    Parameters, metrics (last and best), inputs, the job, its environment and packages, and the files of its code.
+    """
+    from mlcli.cli import metrics as shown
+
+    shown.compare(session, run, only_differences=only_differences, diff=diff)
+
+
+@NOUN.command(
+    "plot",
+    "mlcli run plot my_job",
+    "mlcli run plot first_job second_job -m loss --log",
+    "mlcli run plot first_job second_job -m loss -m 'val/*' --to curves.svg",
+)
+def plot(
+    session: Session,
+    *,
+    run: OldRunNames,
+    metric: Metrics,
+    to: Annotated[
+        Path | None,
+        flag("--to", metavar="FILE", parse=Path, help="Draw into a file instead: .png, .svg, .pdf or .html."),
+    ] = None,
+    axis: Annotated[
+        str, flag("--axis", "-x", metavar="AXIS", parse=_axis, help="step (default), time (since the start) or wall.")
+    ] = "step",
+    log: Annotated[bool, flag("--log", help="A logarithmic scale for the values.")],
+) -> None:
+    """Plot metrics as curves, in the terminal or into a file; several runs over each other.
+
+    Needs the extra plot: pip install 'mlcli[plot]'.
+    """
+    from mlcli.cli import plots
+
+    plots.plot(session, run, metric, to=to, axis=axis, log=log)
+
+
+@NOUN.command(
+    "monitor-tensorboard",
+    "mlcli run monitor-tensorboard -r my_job",
+    "mlcli run monitor-tensorboard -r my_job --local-directory ./events --port 6006",
+)
+def monitor_tensorboard(
+    session: Session,
+    *,
+    run: OldRunName,
+    local_directory: Annotated[
+        Path | None,
+        flag("--local-directory", metavar="FOLDER", parse=Path, help="Keep copies of the event files here."),
+    ] = None,
+    port: Annotated[
+        int, flag("--port", metavar="PORT", parse=count_or_none, help="Its port (default: a free one).")
+    ] = 0,
+) -> int:
+    """Start TensorBoard over the event files that a run writes to ./logs.
+
+    Needs TensorBoard: pip install 'mlcli[tensorboard]'. Ctrl-C ends it; the run goes on.
+    """
+    from mlcli.cli import tensorboard
+
+    return tensorboard.monitor(session, run, local_directory, port)

@@ -9,6 +9,7 @@ SUMMARY = "One job file, any compute: run az ml job YAML of every generation on 
 NOUNS: Mapping[str, str] = {
     "job": "Submit jobs, watch them, fetch what they made.",
     "run": "The same jobs under the older names of these commands.",
+    "experiment": "The names under which jobs are grouped.",
     "environment": "What jobs run in: registered by name, built once, found for ever.",
     "data": "Files for jobs to read, under a name and a version.",
     "model": "What training has made, under a name and a version.",

@@ -132,6 +132,12 @@ def job(record: Record) -> RenderableType:
             ("Command", resolved["command"]),
             ("Inputs", pairs(resolved["inputs"])),
             ("Outputs", pairs(resolved["outputs"])),
+            ("Parameters", pairs(record.get("params", {}))),
+            ("Metrics", _metrics(record)),
+            (
+                "Nested runs",
+                "\n".join(str(nested["run_name"] or nested["run_id"]) for nested in record.get("nested_runs", ())),
+            ),
             ("Tags", pairs(record["tags"])),
             ("Created", _ago(record, now)),
             ("Took", _duration(record, now)),
@@ -139,6 +145,14 @@ def job(record: Record) -> RenderableType:
             ("Folder", record["folder"]),
         ]
     )
+
+
+def _metrics(record: Record) -> str | None:
+    if not record.get("metrics"):
+        return None
+    from mlcli.cli import metric_views
+
+    return metric_views.short(record["metrics"])
 
 
 def created(record: Record) -> RenderableType:

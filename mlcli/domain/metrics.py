@@ -65,6 +65,16 @@ def series(points: Iterable[Point]) -> Series:
     )
 
 
+def joined(one: Series | None, other: Series | None) -> Series:
+    """The points of one and then of the other. What the first had may be continued in place."""
+    if not one or not other:
+        return one or other or Series()
+    sides = ((one.values, other.values), (one.steps, other.steps), (one.times_ms, other.times_ms))
+    for whole, more in sides:
+        whole.extend(more)  # type: ignore[attr-defined]  (an array or a list)
+    return one
+
+
 @dataclass(frozen=True)
 class Summary:
     """One name in a few figures. ``last`` is the value of the greatest step (of one step the latest), as MLflow has it.
@@ -182,6 +192,21 @@ def number(value: Any) -> float:
     if isinstance(value, str) and value in NOT_FINITE:
         return NOT_FINITE[value]
     raise ValueError(f"{value!r} is not a value")
+
+
+def figures(summary: Summary) -> list[float | str]:
+    """A summary as a JSON list."""
+    values = (summary.last, summary.minimum, summary.maximum)
+    whole = (summary.step, summary.time_ms, summary.min_step, summary.max_step, summary.count)
+    return [*map(plain, values), *whole]
+
+
+def summary_of(kept: Sequence[Any]) -> Summary:
+    """The inverse of :func:`figures`. Raises ValueError, TypeError."""
+    last, low, high, step, time_ms, low_step, high_step, count = kept
+    return Summary(
+        number(last), int(step), int(time_ms), number(low), number(high), int(low_step), int(high_step), int(count)
+    )
 
 
 def evenly(length: int, wanted: int) -> list[int]:

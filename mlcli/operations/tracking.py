@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import astuple, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mlcli import registry
 from mlcli.domain.errors import NotFoundError, StoreError, TransportError
-from mlcli.domain.metrics import Series, Summary, Tracked, number, ordered, plain
+from mlcli.domain.metrics import Point, Series, Tracked, figures, ordered, summary_of
 from mlcli.domain.run import Run
 from mlcli.operations import layout, observe
 from mlcli.operations.run_files import RunFilesOf
@@ -21,6 +23,9 @@ from mlcli.ports.tracking import TrackingReader
 READERS = ("files", "printed", "tensorboard", "mlflow")
 """Whose word counts where two know a name: the first's."""
 
+POLL_S = 0.05
+_POLL_FAR_S = 1.0
+_LOOK_EVERY_S = 1.0
 _VERSION = 1
 _WORTH_KEEPING = 1 << 20
 
@@ -81,13 +86,14 @@ def find(services: Services, of: Subject) -> Findings:
         with suppress(KeyError, TypeError, ValueError):
             return _decoded(kept)
     files = RunFilesOf(services, of.run, child=of.child)
-    states: dict[str, Any] = dict((kept or {}).get("readers", {}))
+    before: Mapping[str, Any] = (kept or {}).get("readers", {})
+    states: dict[str, Callable[[], Mapping[str, Any]] | None] = {}
     tracked, sources = Tracked(), {}
     for name in READERS[:1] if of.child else READERS:
-        seen = reader(name).read(files, states.get(name))
-        sources.update({metric: name for metric in seen.tracked.metrics if metric not in tracked.metrics})
-        tracked = tracked.and_also(seen.tracked)
+        seen = reader(name).read(files, before.get(name))
         states[name] = seen.state
+        sources = {**dict.fromkeys(seen.tracked.metrics, name), **sources}
+        tracked = tracked.and_also(seen.tracked)
     if files.stale:
         tracked = replace(tracked, notices=(*tracked.notices, f"as of the last look: {files.stale}"))
     found = Findings(tracked, sources, of.run.state.is_end and not tracked.notices)
@@ -112,6 +118,43 @@ def history(services: Services, of: Subject, found: Findings, metric: str, most:
         raise unknown_metric(of.label, metric, found.tracked)
     files = RunFilesOf(services, of.run, child=of.child, settled=found.complete)
     return reader(found.sources[metric]).history(files, metric, found.tracked.metrics[metric].count, most)
+
+
+def follow(
+    services: Services, of: Subject, metrics: Sequence[str], notice: Callable[[str], None]
+) -> Iterator[tuple[str, Point]]:
+    """The points that the run has logged and those that it logs, as they come, until it has ended; of these metrics, or
+    of all. ``notice`` takes why nothing can be read for a while. Raises NotFoundError when it ends without one of them.
+    """
+    run, looked_at, told = of.run, time.monotonic(), None
+    since: dict[str, Any] = {}
+    seen: set[str] = set()
+    while True:
+        over = run.state.is_end
+        files = RunFilesOf(services, run, child=of.child)
+        problem = None
+        for name in READERS[:1] if of.child else READERS:
+            try:
+                fresh, since[name] = reader(name).news(files, since.get(name))
+            except TransportError as failed:
+                problem = failed.message
+                continue
+            for metric in (metric for metric in fresh if not metrics or metric in metrics):
+                seen.add(metric)
+                yield from ((metric, point) for point in fresh[metric])
+        problem = problem or files.stale
+        if problem is not None and problem != told:
+            notice(problem)
+        told = problem
+        if over:
+            break
+        time.sleep(_POLL_FAR_S if problem or services.backend(run.backend).is_far else POLL_S)
+        run = services.runs.get(run.name)
+        if time.monotonic() - looked_at > _LOOK_EVERY_S:
+            run, looked_at = observe.get(services, run.name), time.monotonic()
+    missing = [metric for metric in metrics if metric not in seen]
+    if missing:
+        raise unknown_metric(of.label, missing[0], find_or_tell(services, replace(of, run=run)).tracked)
 
 
 def unknown_metric(label: str, metric: str, tracked: Tracked) -> NotFoundError:
@@ -144,36 +187,39 @@ def _kept(services: Services, of: Subject) -> Mapping[str, Any] | None:
     if of.child is not None:
         return None
     try:
-        kept: Mapping[str, Any] | None = services.runs.document(of.run.name, layout.TRACKED_DOCUMENT)
-    except StoreError:
+        with open(services.runs.folder(of.run.name) / layout.TRACKED_DOCUMENT, "rb") as file:  # noqa: PTH123  (a thousand)
+            kept: Mapping[str, Any] | None = json.loads(file.read())
+    except (OSError, ValueError):
         return None
     return kept if isinstance(kept, dict) and kept.get("version") == _VERSION else None
 
 
-def _keep(services: Services, run: Run, found: Findings, states: Mapping[str, Any]) -> None:
+def _keep(
+    services: Services, run: Run, found: Findings, states: Mapping[str, Callable[[], Mapping[str, Any]] | None]
+) -> None:
     """A workspace that cannot be written to is looked at anew each time."""
     value: dict[str, Any] = {"version": _VERSION, "complete": found.complete}
     if found.complete:
         tracked = found.tracked
-        metrics = {
-            name: [
-                found.sources[name],
-                *(plain(figure) if isinstance(figure, float) else figure for figure in astuple(summary)),
-            ]
-            for name, summary in tracked.metrics.items()
-        }
+        metrics = {name: [found.sources[name], *figures(summary)] for name, summary in tracked.metrics.items()}
         value |= {"metrics": metrics, "params": tracked.params, "tags": tracked.tags, "damaged": tracked.damaged}
     else:
-        value["readers"] = {name: state for name, state in states.items() if state}
-    with suppress(StoreError, NotFoundError):
-        services.runs.write_document(run.name, layout.TRACKED_DOCUMENT, value)
+        value["readers"] = {name: state() for name, state in states.items() if state}
+    path = f"{services.runs.folder(run.name)}/{layout.TRACKED_DOCUMENT}"
+    fresh = f"{path}.{os.getpid()}"
+    with suppress(OSError):
+        try:
+            with open(fresh, "w", encoding="utf-8") as file:  # noqa: PTH123
+                file.write(json.dumps(value))
+            os.replace(fresh, path)  # noqa: PTH105
+        except OSError:
+            os.unlink(fresh)  # noqa: PTH108
+            raise
 
 
 def _decoded(kept: Mapping[str, Any]) -> Findings:
-    metrics, sources = {}, {}
-    for name, (source, last, step, time_ms, low, high, *whole) in kept["metrics"].items():
-        metrics[name] = Summary(number(last), step, time_ms, number(low), number(high), *whole)
-        sources[name] = source
+    metrics = {name: summary_of(said[1:]) for name, said in kept["metrics"].items()}
+    sources = {name: said[0] for name, said in kept["metrics"].items()}
     return Findings(Tracked(metrics, kept["params"], kept["tags"], kept["damaged"]), sources, complete=True)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -37,10 +37,12 @@ class RunFiles(Protocol):
 
 @dataclass(frozen=True)
 class Seen:
-    """What a reader has found, and the JSON value from which it goes on the next time (None: nothing worth keeping)."""
+    """What a reader has found. ``state`` makes the JSON value from which it goes on the next time; None: nothing is worth
+    keeping.
+    """
 
     tracked: Tracked = field(default_factory=Tracked)
-    state: Mapping[str, Any] | None = None
+    state: Callable[[], Mapping[str, Any]] | None = None
 
 
 class TrackingReader(ABC):
@@ -59,3 +61,14 @@ class TrackingReader(ABC):
         ``known``: how many there are, as :meth:`read` has said. ``most``: at most so many, evenly chosen, the first and
         the last among them.
         """
+
+    def news(self, run: RunFiles, since: Any) -> tuple[Mapping[str, Series], Any]:
+        """What has been logged since an earlier call, by name, and what the next call is given. ``since``: None for all."""
+        counts: dict[str, int] = since or {}
+        fresh = {}
+        for name, summary in self.read(run, None).tracked.metrics.items():
+            known = counts.get(name, 0)
+            if summary.count > known:
+                points = self.history(run, name, summary.count, None)
+                fresh[name] = points.at(range(known, len(points)))
+        return fresh, {**counts, **{name: counts.get(name, 0) + len(points) for name, points in fresh.items()}}

@@ -7,11 +7,11 @@ from __future__ import annotations
 import json
 from array import array
 from collections.abc import Iterable, Mapping
-from dataclasses import astuple, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mlcli.domain.metrics import Series, Summary, evenly, number, plain, summarise
+from mlcli.domain.metrics import Series, Summary, evenly, figures, joined, number, summarise, summary_of
 from mlcli.tracking._lines import blocks
 
 _CHUNK = 4 << 10
@@ -27,7 +27,7 @@ class Digest:
 
     def as_state(self) -> dict[str, Any]:
         """As a JSON value."""
-        metrics = {name: [_jsonable(value) for value in astuple(summary)] for name, summary in self.metrics.items()}
+        metrics = {name: figures(summary) for name, summary in self.metrics.items()}
         return {"size": self.size, "damaged": self.damaged, "metrics": metrics}
 
 
@@ -36,25 +36,18 @@ def digest_of(state: Mapping[str, Any] | None) -> Digest:
     try:
         if state is None or "metrics" not in state:
             return Digest()
-        metrics = {name: _summary(figures) for name, figures in state["metrics"].items()}
+        metrics = {name: summary_of(kept) for name, kept in state["metrics"].items()}
         return Digest(int(state["size"]), int(state["damaged"]), metrics)
     except (KeyError, TypeError, ValueError, AttributeError):
         return Digest()
 
 
-def _jsonable(value: Any) -> Any:
-    return plain(value) if isinstance(value, float) else value
-
-
-def _summary(figures: Iterable[Any]) -> Summary:
-    last, step, time_ms, low, high, low_step, high_step, count = figures
-    whole = (int(figure) for figure in (low_step, high_step, count))
-    return Summary(number(last), int(step), int(time_ms), number(low), number(high), *whole)
-
-
 def read_on(path: Path, before: Digest) -> Digest:
     """The digest of the whole file, from that of its beginning. A file that is shorter than that is read anew."""
-    if path.stat().st_size < before.size:
+    size = path.stat().st_size
+    if size == before.size:
+        return before
+    if size < before.size:
         before = Digest()
     for block in blocks(path, before.size):
         columns, damaged = _columns(block)
@@ -72,12 +65,9 @@ def points(path: Path, metric: str, known: int, most: int | None) -> Series:
         some = _some(path, metric, known, most)
         if some is not None:
             return some
-    found = Series(array("d"), array("q"), array("q"))
+    found = Series()
     for block in blocks(path, 0):
-        columns, _ = _columns(block, metric)
-        if metric in columns:
-            for whole, part in zip(_sides(found), _sides(columns[metric]), strict=True):
-                whole.extend(part)
+        found = joined(found, _columns(block, metric)[0].get(metric))
     return found if most is None else found.at(evenly(len(found), most))
 
 
@@ -87,16 +77,8 @@ def new_points(path: Path, offset: int) -> tuple[dict[str, Series], int]:
     for block in blocks(path, offset):
         offset += len(block)
         for name, part in _columns(block)[0].items():
-            if name not in found:
-                found[name] = part
-            else:
-                for whole, more in zip(_sides(found[name]), _sides(part), strict=True):
-                    whole.extend(more)
+            found[name] = joined(found.get(name), part)
     return found, offset
-
-
-def _sides(found: Series) -> tuple[Any, Any, Any]:
-    return found.values, found.steps, found.times_ms
 
 
 def _columns(block: bytes, only: str | None = None) -> tuple[dict[str, Series], int]:

@@ -40,12 +40,17 @@ class FilesReader(TrackingReader):
         there = {key: value for key, value in tags.items() if value is not None}
         damaged = digest.damaged + bad_params + bad_tags
         tracked = Tracked(digest.metrics, {key: value or "" for key, value in params.items()}, there, damaged)
-        return Seen(tracked, digest.as_state() if path is not None else None)
+        return Seen(tracked, digest.as_state if path is not None else None)
 
     def history(self, run: RunFiles, metric: str, known: int, most: int | None) -> Series:
         """Of many points a few are found without parsing the others."""
         path = run.local(METRICS)
         return Series() if path is None else _points.points(path, metric, known, most)
+
+    def news(self, run: RunFiles, since: Any) -> tuple[Mapping[str, Series], Any]:
+        """From the offset on."""
+        path = run.local(METRICS)
+        return ({}, since) if path is None else _points.new_points(path, since or 0)
 
 
 def _endpoints(run: RunFiles) -> _points.Digest:

@@ -44,7 +44,7 @@ class MlflowReader(TrackingReader):
             tracked = Tracked()
             for found in server.runs(run):
                 tracked = tracked.and_also(_tracked(server, found))
-        return Seen(tracked, {})
+        return Seen(tracked)
 
     def history(self, run: RunFiles, metric: str, known: int, most: int | None) -> Series:  # noqa: ARG002
         """From the first of the job's runs there that has it."""

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from mlcli.domain.metrics import Series, Tracked, evenly, number, summarise
+from mlcli.domain.metrics import Series, Tracked, evenly, joined, number, summarise
 from mlcli.ports.tracking import RunFiles, Seen, TrackingReader
 from mlcli.tracking import _points
 from mlcli.tracking._lines import blocks
@@ -66,23 +66,27 @@ class PrintedReader(TrackingReader):
                 new = summarise(points)
                 metrics[name] = metrics[name].and_then(new) if name in metrics else new
         digest = _points.Digest(stand.size, 0, metrics)
-        state = {**digest.as_state(), "heading": stand.heading, "next_steps": dict(stand.next_steps)}
-        return Seen(Tracked(metrics), state)
+        return Seen(
+            Tracked(metrics),
+            lambda: {**digest.as_state(), "heading": stand.heading, "next_steps": dict(stand.next_steps)},
+        )
 
     def history(self, run: RunFiles, metric: str, known: int, most: int | None) -> Series:  # noqa: ARG002
         """The log is read again."""
-        path = run.local(LOG)
-        values, steps, times = array("d"), array("q"), array("q")
-        if path is not None:
-            stand, time_ms = _Stand(), int(path.stat().st_mtime * 1000)
-            for block in blocks(path, 0):
-                found, stand = new_points(block, stand, time_ms)
-                part = found.get(metric, Series())
-                values.extend(part.values)
-                steps.extend(part.steps)
-                times.extend(part.times_ms)
-        points = Series(values, steps, times)
+        points = self.news(run, None)[0].get(metric, Series())
         return points if most is None else points.at(evenly(len(points), most))
+
+    def news(self, run: RunFiles, since: Any) -> tuple[Mapping[str, Series], Any]:
+        """From where the reading stood."""
+        path = run.local(LOG)
+        stand: _Stand = since or _Stand()
+        fresh: dict[str, Series] = {}
+        if path is not None:
+            time_ms = int(path.stat().st_mtime * 1000)
+            for block in blocks(path, stand.size):
+                found, stand = new_points(block, stand, time_ms)
+                fresh = {name: joined(fresh.get(name), found.get(name)) for name in {**fresh, **found}}
+        return fresh, stand
 
 
 def _stand_of(state: Mapping[str, Any] | None) -> _Stand:

@@ -30,13 +30,13 @@ class TensorboardReader(TrackingReader):
         if not sizes:
             return Seen()
         if before is not None and before.get("sizes") == sizes:
-            return Seen(Tracked(_points.digest_of(before).metrics), before)
+            return Seen(Tracked(_points.digest_of(before).metrics), lambda: before)
         try:
             found = _scalars(run, sizes)
         except ModuleNotFoundError:
             return Seen(Tracked(notices=(MISSING,)))
         metrics = {name: summarise(points) for name, points in found.items()}
-        return Seen(Tracked(metrics), {**_points.Digest(metrics=metrics).as_state(), "sizes": sizes})
+        return Seen(Tracked(metrics), lambda: {**_points.Digest(metrics=metrics).as_state(), "sizes": sizes})
 
     def history(self, run: RunFiles, metric: str, known: int, most: int | None) -> Series:  # noqa: ARG002
         """From the event files."""

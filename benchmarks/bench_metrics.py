@@ -1,0 +1,118 @@
+"""Reading what runs logged: one name of a million points, and the latest metrics of a thousand runs. Times in ms."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import statistics
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from unittest import mock
+
+from benchmarks.measure import MLCLI
+from mlcli.domain.run import Run
+from mlcli.domain.state import Reason
+
+POINTS = 1_000_000
+RUNS = 1_000
+ROUNDS = 7
+
+
+def run() -> list[tuple[str, float, float]]:
+    """(name, milliseconds, limit) of each measurement."""
+    with tempfile.TemporaryDirectory() as place:
+        home = Path(place)
+        root = home / "workspaces" / "default"
+        write_run(root, "long", 0, points(POINTS))
+        for number in range(RUNS):
+            write_run(root, f"run_{number:04}", number, points(20, number))
+        with mock.patch.dict(os.environ, {"MLCLI_HOME": str(home)}):
+            return [*of_one_name(), *leaderboard(root)]
+
+
+def of_one_name() -> list[tuple[str, float, float]]:
+    """Whole commands, the interpreter's start included."""
+    shown = "run metrics of one name of 1,000,000 points, whole command, ms"
+    return [(shown, median(lambda: command("run", "metrics", "long", "-m", "loss", "-o", "json")), 500.0)]
+
+
+def leaderboard(root: Path) -> list[tuple[str, float, float]]:
+    """Sorted by a metric: each time from a store that was opened anew."""
+    command("job", "list", "-o", "none")
+
+    def look() -> None:
+        from mlcli.operations.leaderboard import leaderboard
+        from mlcli.domain.filters import parse_order
+        from mlcli.domain.run import RunFilter
+        from mlcli.workspace import open_workspace
+
+        which = RunFilter(experiment_name="bench")
+        assert len(leaderboard(open_workspace(), which, (), parse_order("metrics.accuracy"))) == RUNS + 1
+
+    look()
+    return [
+        ("latest metrics of 1,000 runs, never looked at before, ms", median(look, before=lambda: forget(root)), 300.0),
+        ("latest metrics of 1,000 runs, looked at before, ms", median(look), 300.0),
+    ]
+
+
+def forget(root: Path) -> None:
+    """What earlier looks have kept."""
+    for kept in root.glob("runs/*/tracked.json"):
+        kept.unlink()
+
+
+def points(count: int, number: int = 0) -> tuple[bytes, dict[str, object]]:
+    """A metrics file of one name, and the summary that the endpoint leaves of it."""
+    name = "loss" if count > 1000 else "accuracy"
+    values = [math.sin(index + number) for index in range(count)]
+    lines = "".join(f'["{name}", {value}, {step}, {1_700_000_000_000 + step}]\n' for step, value in enumerate(values))
+    figures = {
+        "last": values[-1],
+        "step": count - 1,
+        "time_ms": 1_700_000_000_000 + count - 1,
+        "min": min(values),
+        "max": max(values),
+        "min_step": values.index(min(values)),
+        "max_step": values.index(max(values)),
+        "count": count,
+    }
+    return lines.encode(), {"bytes": len(lines), "metrics": {name: figures}}
+
+
+def write_run(root: Path, name: str, number: int, logged: tuple[bytes, dict[str, object]]) -> None:
+    """An ended run as a folder that no index knows, with what it logged."""
+    folder = root / "runs" / name
+    (folder / "user_logs").mkdir(parents=True)
+    (folder / "wd" / "logs").mkdir(parents=True)
+    (folder / "user_logs" / "std_log.txt").write_text("some lines\n" * 50)
+    made = Run(name, "bench", "local", "local", 1e9 + number)
+    static = {key: value for key, value in asdict(made).items() if key not in {"state", "reason", "message"}}
+    (folder / "run.json").write_text(json.dumps(static))
+    events = [json.dumps({"reason": reason.value, "time": 1e9}) for reason in (Reason.SUBMITTED, Reason.COMPLETED)]
+    (folder / "events.jsonl").write_text("\n".join(events) + "\n")
+    (folder / "plan.json").write_text(json.dumps({"plan": {"environment_variables": {"A": "b" * 500}}}))
+    (folder / "metrics.jsonl").write_bytes(logged[0])
+    (folder / "params.jsonl").write_text('["lr", "0.1"]\n["rounds", "50"]\n')
+    (folder / "summary.json").write_text(json.dumps(logged[1]))
+
+
+def command(*words: str) -> None:
+    """Run it, its output thrown away."""
+    subprocess.run([MLCLI, *words], check=True, stdin=subprocess.DEVNULL, capture_output=True)
+
+
+def median(action: Callable[[], object], before: Callable[[], object] = lambda: None) -> float:
+    """Milliseconds, the median of several rounds."""
+    taken = []
+    for _ in range(ROUNDS):
+        before()
+        start = time.perf_counter()
+        action()
+        taken.append((time.perf_counter() - start) * 1000)
+    return statistics.median(taken)
