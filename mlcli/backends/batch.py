@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import posixpath
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 
 from mlcli import agent
 from mlcli.backends._checks import check_one_process
-from mlcli.backends._folder import FolderBackend, launch_record
+from mlcli.backends._folder import FolderBackend, below, launch_record
 from mlcli.domain.errors import MlcliError, TransportError
 from mlcli.domain.job import CommandJob
 from mlcli.domain.observation import Observation, Sight, told_by_agent
@@ -21,6 +23,14 @@ from mlcli.ports.stores import SnapshotStore
 from mlcli.ports.transports import Transport
 
 _ASKED_AT_ONCE = 500  # run folders in one command line, well below the shortest limit (128 KB for one argument of ssh)
+
+
+_LOGS = "user_logs"
+_KEPT_BYTES = 64 << 20
+
+
+def _kept(run: RunHandle) -> Path | None:
+    return None if run.near is None else Path(run.near) / _LOGS
 
 
 class BatchBackend(FolderBackend):
@@ -57,6 +67,38 @@ class BatchBackend(FolderBackend):
 
     def _data_folder(self, target: str) -> str:
         return posixpath.join(self._folder, "data") if self.is_far else super()._data_folder(target)
+
+    def keep(self, run: RunHandle) -> None:
+        """The log, unless it is very long; it appears whole."""
+        kept = _kept(run)
+        if not self.is_far or kept is None or kept.exists():
+            return
+        sizes = super().list_files(run, _LOGS)
+        if 0 < sum(sizes.values()) <= _KEPT_BYTES:
+            partial = kept.with_name(f".{kept.name}.{os.getpid()}.partial")
+            self.fetch(run, _LOGS, partial)
+            with suppress(OSError):  # somebody was quicker
+                partial.rename(kept)
+
+    def read(self, run: RunHandle, path: str, offset: int = 0, limit: int | None = None) -> bytes | None:
+        """Of a log that is kept here, without asking the other machine."""
+        source, kept = below(run, path), _kept(run)
+        if not self.is_far or kept is None or not kept.exists() or not path.startswith(f"{_LOGS}/"):
+            return self._transport.read(source, offset, limit)
+        try:
+            with (kept.parent / path).open("rb") as file:
+                file.seek(offset)
+                return file.read(-1 if limit is None else limit)
+        except FileNotFoundError:
+            return None
+
+    def list_files(self, run: RunHandle, folder: str = ".") -> Mapping[str, int]:
+        """The same."""
+        kept = _kept(run)
+        if self.is_far and folder == _LOGS and kept is not None and kept.exists():
+            files: Mapping[str, int] = agent.list_files(str(kept.parent), folder)["files"]
+            return files
+        return super().list_files(run, folder)
 
     def forget(self, run: RunHandle) -> None:
         """A run folder of another machine goes; one here is the run store's."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlcli.domain.errors import MlcliError, NotFoundError, StoreError, UnsupportedError
+from mlcli.domain.errors import MlcliError, NotFoundError, StoreError, TransportError, UnsupportedError
 from mlcli.domain.redaction import masked
 from mlcli.operations import assets, datastores, layout
 from mlcli.operations.contents import are_same, contents
@@ -109,7 +109,12 @@ def _brought_home(services: Services, run: Run, path: Path, near: Path) -> Path:
     if not observe.get(services, run.name).state.is_end:
         raise MlcliError(f"job {run.name} has not ended yet", hint=f"wait for it: mlcli job stream -n {run.name}")
     partial = copy.with_name(f".{copy.name}.partial")
-    services.backend(run.backend).fetch(observe.handle(services, run), str(path), partial)
+    try:
+        services.backend(run.backend).fetch(observe.handle(services, run), str(path), partial)
+    except TransportError as failed:
+        if failed.transient:
+            raise
+        return copy  # nothing is there, and that is told
     with suppress(OSError):  # somebody was quicker
         partial.rename(copy)
     return copy

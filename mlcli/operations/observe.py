@@ -26,8 +26,9 @@ LIVE = frozenset(state for state in State if not state.is_end)
 def handle(services: Services, run: Run) -> RunHandle:
     """How the run's backend finds it."""
     submission = services.runs.document(run.name, layout.SUBMISSION_DOCUMENT) or {}
-    folder = services.backend(run.backend).run_folder(run.name, services.runs.folder(run.name))
-    return RunHandle(run.name, folder, submission.get("native_id"))
+    near = services.runs.folder(run.name)
+    folder = services.backend(run.backend).run_folder(run.name, near)
+    return RunHandle(run.name, folder, submission.get("native_id"), str(near))
 
 
 def get(services: Services, name: str) -> Run:
@@ -145,13 +146,15 @@ def _with_outputs(services: Services, run: Run, event: Event) -> Event:
     """
     if not event.state.is_end:
         return event
+    backend, where = services.backend(run.backend), handle(services, run)
+    backend.keep(where)
     plan = (services.runs.document(run.name, layout.PLAN_DOCUMENT) or {}).get("plan") or {}
     outputs = plan.get("outputs", ())
     problems = ""
     if any(output.get("home") for output in outputs):
         from mlcli.operations.registration import bring_home
 
-        problems = bring_home(services.backend(run.backend), handle(services, run), outputs)
+        problems = bring_home(backend, where, outputs)
     if event.state is State.COMPLETED and any(output.get("asset_name") for output in outputs):
         from mlcli.operations.registration import register_outputs
 

@@ -71,7 +71,10 @@ class _Follower:
                 self._notice(f"{run.state}: {run.message}")
         self._read_preparation()
         before = self._offset
-        self._patiently(self.drain)
+        if run.state.is_end:
+            self.drain()
+        else:
+            self._patiently(self.drain)
         slower = self._backend.is_far and self._offset == before
         self.pause_s = min(self.pause_s * 1.5, _FAR_POLL_S) if slower else POLL_S
 

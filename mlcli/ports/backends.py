@@ -66,11 +66,14 @@ class Prepared:
 
 @dataclass(frozen=True)
 class RunHandle:
-    """How a backend finds a run again: its name, its folder on the target, and the native id once submitted."""
+    """How a backend finds a run again: its name, its folder on the target, and the native id once submitted. ``near``: its
+    folder here, where one on another machine is kept what little is needed when that is gone.
+    """
 
     name: str
     run_folder: str
     native_id: str | None = None
+    near: str | None = None
 
 
 class Backend(ABC):
@@ -133,6 +136,9 @@ class Backend(ABC):
         self, run: RunHandle, path: str, target: Path, progress: Callable[[str, int], None] | None = None
     ) -> None:
         """Copy a file or folder below the run folder to this machine, complete or with an error."""
+
+    def keep(self, run: RunHandle) -> None:  # noqa: B027  (what is here is here)
+        """Bring to this machine, before the run's end is told, what a person looks at first: its log."""
 
     def forget(self, run: RunHandle) -> None:  # noqa: B027  (a process that has ended has left nothing)
         """Remove what is left on the compute of a run that has ended, before its folder goes. Idempotent."""
