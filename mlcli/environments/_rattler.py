@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 from mlcli.domain.errors import EnvironmentBuildError
+from mlcli.environments._child import run_child
 from mlcli.environments._conda_definition import CondaDefinition, without_token
 
 _LAST_LINES = 15
@@ -54,33 +54,16 @@ class Rattler:
             requirements.unlink(missing_ok=True)
 
     def _run(self, requirements: Path) -> None:
-        process = subprocess.Popen(
-            [self._python, "-c", _RUN, str(_SCRIPT)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            encoding="utf-8",
-            errors="replace",
-            cwd=self._folder.parent,
-            pass_fds=(self._keep,),
-        )
         lines: list[str] = []
-        try:
-            with process.stdin as stdin:  # type: ignore[union-attr]
-                stdin.write(json.dumps(self._request(requirements)))
-            for raw in process.stdout or ():
-                lines.append(without_token(raw.rstrip()))
-                if not lines[-1].startswith(_SAID_LAST):
-                    self._line(lines[-1])
-            code = process.wait()
-        except BaseException:
-            process.kill()
-            process.wait()
-            raise
-        finally:
-            if process.stdout:
-                process.stdout.close()
+
+        def take(raw: str) -> None:
+            lines.append(without_token(raw))
+            if not lines[-1].startswith(_SAID_LAST):
+                self._line(lines[-1])
+
+        argv = [self._python, "-c", _RUN, str(_SCRIPT)]
+        request = json.dumps(self._request(requirements))
+        code = run_child(argv, take, folder=self._folder.parent, keep=self._keep, given=request)
         if code != 0:
             raise failure(lines, code)
 

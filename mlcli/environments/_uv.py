@@ -15,6 +15,7 @@ from pathlib import Path
 
 from mlcli.domain.errors import EnvironmentBuildError
 from mlcli.domain.redaction import masked
+from mlcli.environments._child import run_child
 from mlcli.environments._definition import Definition
 from mlcli.environments._pip_settings import pip_settings, uv_variables
 
@@ -159,32 +160,15 @@ class Uv:
 
     def _run(self, arguments: list[str], environment: Mapping[str, str]) -> None:
         lines: list[str] = []
-        process = subprocess.Popen(
-            [binary(), *arguments, "--color", "never", "--no-progress"],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            encoding="utf-8",
-            errors="replace",
-            cwd=self._folder.parent,
-            env=dict(environment),
-            pass_fds=(self._keep,),
-        )
-        try:
-            for raw in process.stdout or ():
-                line = masked(_ANSI.sub("", raw.rstrip()))
-                if _is_news(line):
-                    lines.append(line)
-                    self._line(line)
-            code = process.wait()
-        except BaseException:
-            process.kill()
-            process.wait()
-            raise
-        finally:
-            if process.stdout:
-                process.stdout.close()
+
+        def take(raw: str) -> None:
+            line = masked(_ANSI.sub("", raw))
+            if _is_news(line):
+                lines.append(line)
+                self._line(line)
+
+        argv = [binary(), *arguments, "--color", "never", "--no-progress"]
+        code = run_child(argv, take, folder=self._folder.parent, keep=self._keep, environment=environment)
         if code != 0:
             raise self._explained(lines or [f"uv ended with code {code} and said nothing"])
 
