@@ -230,7 +230,7 @@ def nodes(services: Services, name: str) -> list[dict[str, Any]]:
     """
     compute = get(services, name)
     if compute.ssh is not None:
-        return [_machine_node(compute, compute.ssh, _live(services).get(name, []))]
+        return [_machine_node(services, compute, compute.ssh)]
     users = dict(_users(services, compute, time.time()))
     idle = [number for number in range(compute.min_instances) if number not in users]
     return [_node(compute, number, users.get(number)) for number in sorted({*users, *idle})]
@@ -257,10 +257,11 @@ def _node(compute: Compute, number: int, run: Run | None) -> dict[str, Any]:
     }
 
 
-def _machine_node(compute: Compute, host: SshHost, live: Sequence[Run]) -> dict[str, Any]:
+def _machine_node(services: Services, compute: Compute, host: SshHost) -> dict[str, Any]:
     """A machine is one node, however many jobs are on it."""
     problem = _problems([compute])[compute.name]
-    submitted = [run for run in live if run.state not in _PREPARING]
+    live = _live(services).get(compute.name, [])
+    submitted = [run for run in live if run.state not in _PREPARING and not observe.is_waiting(services, run)]
     return {
         "node_id": f"{compute.name}-0",
         "node_state": "unreachable" if problem else "running" if submitted else "idle",

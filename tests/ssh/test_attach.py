@@ -195,6 +195,31 @@ def test_a_machine_cannot_be_switched_but_can_be_changed(make_ssh_host: MakeSshd
     ok(ann("compute", "delete", "box", "--yes"))
 
 
+def test_a_machine_with_jobs_on_it(make_ssh_host: MakeSshd, person: Any, tmp_path: Path, until: Any) -> None:
+    """Listed with them, not forgotten under them; ``max_concurrent_jobs`` makes the others wait."""
+    sshd = make_ssh_host()
+    ann = person(sshd)
+    ok(ann.attach("-a", "host", "--set", "max_concurrent_jobs=1"))
+    job = tmp_path / "job.yml"
+    job.write_text("command: sleep 300\nenvironment: current\ncompute: azureml:box\n")
+    for name in ("first", "second"):
+        ok(ann("job", "create", "-f", job, "--name", name))
+    until(lambda: ok(ann("compute", "list-nodes", "box"))[0]["current_job_name"] == "first", pause_s=0.5)
+    assert ok(ann("compute", "show", "box"))["jobs"] == {"preparing": 0, "queued": 1, "running": 1}
+    (row,) = (row for row in ok(ann("compute", "list")) if row["name"] == "box")
+    assert (row["state"], row["jobs"]["running"]) == ("Running", 1)
+    refused = ann("compute", "delete", "box", "--yes")
+    assert (refused.code, "2 jobs are live on compute box" in refused.stderr) == (1, True)
+    ok(ann("job", "cancel", "second"))
+    sshd.stop()
+    gone = ann("compute", "detach", "box", "--yes", "--force")
+    ok(gone)
+    assert "job first could not be told to end, it may go on" in gone.stderr
+    sshd.start()
+    ok(ann("job", "cancel", "first"))
+    until(lambda: ok(ann("job", "show", "first"))["status"] == "Canceled", pause_s=0.2)
+
+
 @pytest.fixture
 def silent_port() -> Iterator[int]:
     """Takes connections, and never says a word."""
