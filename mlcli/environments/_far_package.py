@@ -72,7 +72,8 @@ class FarPackage:
             raise UnsupportedError(
                 f"environments are built with Python {needed} or newer, and the Python there is {told['old']} "
                 f"({self._transport.python()})",
-                hint=f"install Python {needed} or newer there, or take what is there with: --set environment=current",
+                hint=f"set the compute's 'python' to one that is Python {needed} or newer, or take what is there with: "
+                "--set environment=current",
             )
         if "error" in told:
             raise error_of(told["error"])

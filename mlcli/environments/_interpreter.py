@@ -20,7 +20,7 @@ CURRENT = "current"
 HINT = "give the path of a Python, or 'current' for the one on PATH"
 LOGIN_PATIENCE_S = 10.0
 LOGIN_KEPT_S = 600.0
-_STARTUP = (  # below the home folder; one that changes is heeded at once
+_STARTUP = (  # what shells read on a login; one that changes is heeded at once
     *(".profile", ".bash_profile", ".bash_login", ".bashrc", ".zshenv", ".zprofile", ".zshrc", ".zlogin"),
     *(".login", ".cshrc", ".tcshrc", ".config/fish/config.fish", "/etc/profile", "/etc/environment"),
 )

@@ -38,6 +38,7 @@ from mlcli.transports.ssh import SshTransport
 from tests.engines.sshd import SshHost as Sshd
 from tests.environments.channels import index, package
 from tests.environments.packages import gated_source, wheel
+from tests.transports.test_ssh_links import kill_sessions
 
 ROOT = Path(__file__).parents[2]
 CURRENT = EnvironmentSpec(interpreter="current")
@@ -546,6 +547,24 @@ def test_a_connection_that_is_away_meanwhile_loses_no_line(far, wheels):
     assert transport.away == 0
     assert lines[0].startswith("building ")
     assert lines[-1] == " + alpha==2.0"
+
+
+def test_a_build_does_not_need_the_connection(far, ssh, ssh_host, tmp_path, until):
+    """sshd's processes are killed in the middle: the build goes on, and is followed again."""
+    spec, gates = gated(tmp_path)
+    lines: list[str] = []
+    builder = far("venv", ssh)
+    plan = builder.plan(spec)
+    answers: list[Activation] = []
+    building = threading.Thread(target=lambda: answers.append(builder.build(plan, lines.append)))
+    building.start()
+    until((gates / "started").exists)
+    kill_sessions(ssh_host)
+    (gates / "go").touch()
+    building.join()
+    assert answers[0].resolved == ("slow==1.0",)
+    assert (gates / "started").read_text() == "x"
+    assert lines.count(" + slow==1.0") == 1
 
 
 def test_what_fails_there_is_told_as_here(far, folder, wheels):
