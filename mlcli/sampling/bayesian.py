@@ -13,6 +13,7 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from heapq import nlargest
+from importlib.util import find_spec
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
@@ -43,6 +44,11 @@ class BayesianSampler(Sampler):
 
     def __init__(self, sampling: Sampling, goal: Goal) -> None:
         super().__init__(sampling, goal)
+        if sampling.rule == "gp" and find_spec("torch") is None:
+            raise UnsupportedError(
+                "'rule: gp' needs the package 'torch', which is not installed",
+                hint="pip install 'mlcli[sweep-gp]', or leave the rule out",
+            )
         self._space = SearchSpace()
         self._looks: dict[int, _Look] = {}
 
@@ -75,15 +81,9 @@ class BayesianSampler(Sampler):
         return found
 
     def _model(self, seed: int) -> BaseSampler:
-        if self.sampling.rule != "gp":
-            return TPESampler(seed=seed, n_startup_trials=0, multivariate=True, constant_liar=True)
-        try:
+        if self.sampling.rule == "gp":
             return GPSampler(seed=seed, n_startup_trials=0)
-        except ImportError as missing:
-            raise UnsupportedError(
-                "'rule: gp' needs the package 'torch', which is not installed",
-                hint="pip install 'mlcli[sweep-gp]', or leave the rule out",
-            ) from missing
+        return TPESampler(seed=seed, n_startup_trials=0, multivariate=True, constant_liar=True)
 
 
 @dataclass(frozen=True)

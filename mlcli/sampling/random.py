@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import Any
 
 from mlcli.domain.distributions import SearchSpace, Values
@@ -17,6 +18,10 @@ class RandomSampler(Sampler):
 
     def __init__(self, sampling: Sampling, goal: Goal) -> None:
         super().__init__(sampling, goal)
+        if sampling.rule == "sobol" and find_spec("scipy") is None:
+            raise UnsupportedError(
+                "'rule: sobol' needs the package 'scipy', which is not installed", hint="pip install 'mlcli[sweep]'"
+            )
         self._sequence: Any = None  # SciPy has no types
 
     def ask(self, space: SearchSpace, trials: Sequence[Trial]) -> Values:
@@ -28,25 +33,15 @@ class RandomSampler(Sampler):
 
     def _sobol(self, number: int, dimensions: int) -> tuple[float, ...]:
         """The ``number``-th point of the sequence; the next one costs no more than a step."""
-        sobol = _sobol_class()
+        from scipy.stats.qmc import Sobol
+
         sequence = self._sequence
         if sequence is None or sequence.d != dimensions or sequence.num_generated > number:
-            if dimensions > sobol.MAXDIM:
-                message = f"a Sobol sequence has at most {sobol.MAXDIM:,} dimensions, and the space has {dimensions:,}"
+            if dimensions > Sobol.MAXDIM:
+                message = f"a Sobol sequence has at most {Sobol.MAXDIM:,} dimensions, and the space has {dimensions:,}"
                 raise UnsupportedError(message, hint="use 'rule: random'")
-            sequence = sobol(dimensions, scramble=True, rng=self.seed)
+            sequence = Sobol(dimensions, scramble=True, rng=self.seed)
             self._sequence = sequence
         if sequence.num_generated < number:
             sequence.fast_forward(number - sequence.num_generated)
         return tuple(map(float, sequence.random(1)[0]))
-
-
-def _sobol_class() -> Any:
-    try:
-        from scipy.stats.qmc import Sobol
-    except ModuleNotFoundError as missing:
-        raise UnsupportedError(
-            f"'rule: sobol' needs the package {missing.name!r}, which is not installed",
-            hint="pip install 'mlcli[sweep]'",
-        ) from missing
-    return Sobol

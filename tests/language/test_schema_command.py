@@ -29,7 +29,7 @@ def test_path_names_a_file_that_exists(mlcli) -> None:
 def test_list_and_show_speak_of_the_same_schemas(mlcli) -> None:
     listed = mlcli("schema", "list").json
     assert [record["name"] for record in listed] == list(names())
-    assert {record["generation"] for record in listed} == {"2021-06", "2021-11", "2022-04"}
+    assert {record["generation"] for record in listed} == {"v1", "2021-06", "2021-11", "2022-04"}
     assert all(record["title"] for record in listed)
     shown = mlcli("schema", "show", "2021-06/commandJob").json
     assert shown == json.loads((schema_folder() / "2021-06" / "commandJob.schema.json").read_text())
