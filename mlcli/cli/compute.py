@@ -58,7 +58,9 @@ File = Annotated[
     str | None,
     flag("--file", "-f", metavar="FILE", help="The compute's YAML, of any generation; - reads standard input."),
 ]
-Type = Annotated[str | None, flag("--type", "-t", metavar="TYPE", help="amlcompute, computeinstance, local, ...")]
+Type = Annotated[
+    str | None, flag("--type", "-t", metavar="TYPE", help="amlcompute, virtualmachine, computeinstance, local, ...")
+]
 Description = Annotated[str | None, flag("--description", metavar="TEXT", help="What it is for.")]
 Tags = Annotated[list[str], flags("--tags", "--tag", metavar="KEY=VALUE", help="Tags; several may follow.")]
 MinInstances = Annotated[

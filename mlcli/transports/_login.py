@@ -13,6 +13,7 @@ from typing import Any
 
 from mlcli.domain.compute import SshHost
 from mlcli.domain.errors import HostKeyError, TransportError
+from mlcli.transports._dial import dialled
 from mlcli.transports._known_hosts import HostKey, check, look_up, parse_pin
 from mlcli.transports._paramiko import paramiko
 from mlcli.transports._ssh_config import Hop, Question, host_of_jump
@@ -71,7 +72,7 @@ class Connection:
                     )
                 )
             return near
-        return _dialled(hop)
+        return dialled(hop)
 
     def _through(self, hop: Hop) -> Any:
         before = self._transports[-1]
@@ -151,38 +152,6 @@ def _pin(host: SshHost) -> HostKey | None:
             transient=False,
             hint="give a fingerprint (SHA256:...) or a public key (ssh-ed25519 AAAA...)",
         ) from None
-
-
-def _dialled(hop: Hop) -> socket.socket:
-    try:
-        stream = socket.create_connection((hop.address, hop.port), timeout=hop.connect_timeout_s)
-    except socket.gaierror as unknown:
-        again = unknown.errno == socket.EAI_AGAIN
-        raise TransportError(
-            f"{hop}: the name {hop.address} does not resolve: {unknown.strerror}",
-            transient=again,
-            hint="check its spelling"
-            + (" and this machine's network" if again else "; HostName in ~/.ssh/config may say where it is"),
-        ) from None
-    except UnicodeError:
-        raise TransportError(f"{hop}: {hop.address!r} is no host name", transient=False) from None
-    except TimeoutError:
-        raise TransportError(
-            f"{hop}: no answer from {hop.address} port {hop.port} within {hop.connect_timeout_s:g} seconds",
-            transient=True,
-            hint="is the machine on, the address right, and no firewall in between?",
-        ) from None
-    except ConnectionRefusedError:
-        raise TransportError(
-            f"{hop}: connection refused: nothing listens on {hop.address} port {hop.port}",
-            transient=True,
-            hint="is sshd running there, and on this port?",
-        ) from None
-    except OSError as failed:
-        raise TransportError(f"{hop}: cannot be reached: {failed.strerror or failed}", transient=True) from None
-    stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    stream.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    return stream
 
 
 def _negotiate(hop: Hop, stream: Any, pin: HostKey | None) -> Any:

@@ -423,8 +423,11 @@ def test_a_password_that_was_written_goes_into_the_keyring(worded: Sshd, person:
     assert ok(ann("compute", "show", "box"))["state"] == "Running"  # the keyring still has the right one
 
 
-def test_a_password_that_was_written_without_a_keyring(worded: Sshd, person: Any) -> None:
-    ann = person(worded)
+@pytest.mark.parametrize(
+    "backend", ["keyring.backends.fail.Keyring", "keyring.backends.null.Keyring", "no.such.Keyring"]
+)
+def test_a_password_that_was_written_without_a_keyring(worded: Sshd, person: Any, backend: str) -> None:
+    ann = person(worded, PYTHON_KEYRING_BACKEND=backend)
     done = ann.attach("-a", "host", "--admin-username", "ann", "--admin-password", PASSWORD)
     ok(done)
     assert "there is no system keyring here" in done.stderr
