@@ -24,6 +24,7 @@ from mlcli.ports.backends import Prepared
 
 FOLDER, OWNER = "mlcli.run_folder", "mlcli.owner"
 KEEP = "mlcli.keep"
+LIFE = "mlcli.life"  # tells a run's container from that of a deleted run of the same name
 _SYSTEM = ("/bin", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/libx32", "/proc", "/run", "/sbin", "/sys", "/var/run")
 _PROGRAMS = ("/usr/bin", "/usr/lib", "/usr/lib64", "/usr/local/bin", "/usr/local/lib", "/usr/sbin", "/usr/libexec")
 _NO_SHELL = "the image has no /bin/sh, so that no command can be run in it: take an image with a shell, or add one in a Dockerfile"
@@ -94,13 +95,14 @@ def arguments(resources: Resources) -> DockerArgs:
     return replace(given, host={**limits, **given.host})
 
 
-def body(prepared: Prepared, given: DockerArgs, user: User, *, owner: str, mounted: bool) -> dict[str, Any]:
+def body(prepared: Prepared, given: DockerArgs, user: User, *, owner: str, life: str, mounted: bool) -> dict[str, Any]:
     """What ``/containers/create`` takes. No variable of the job is in it: anybody who may ask the engine can read it.
 
-    ``mounted``: the engine is on this machine, and the job's folders are its own.
+    ``life``: the value of the label LIFE. ``mounted``: the engine is on this machine, and the job's folders are its own.
     """
     plan = prepared.plan
-    labels = {**given.config.get("Labels", {}), docker_engine.RUN: plan.run, FOLDER: plan.run_folder, OWNER: owner}
+    ours = {docker_engine.RUN: plan.run, FOLDER: plan.run_folder, OWNER: owner, LIFE: life}
+    labels = {**given.config.get("Labels", {}), **ours}
     if plan.container is not None and plan.container.keep:
         labels[KEEP] = "1"
     mounts = [*(_mounts(plan) if mounted else ()), *given.host.get("Mounts", ())]

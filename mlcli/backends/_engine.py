@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from mlcli import docker_engine
@@ -13,7 +14,9 @@ if TYPE_CHECKING:
 
 NOT_FOUND, CONFLICT = 404, 409
 _REMOVAL_S = 10
+_TOLD_S = 0.001
 _GONE = frozenset({NOT_FOUND, CONFLICT})  # a conflict: it is not in a state for that
+_ENDING = "is not running"  # what a command in it is answered, with 500, when it ends just then
 
 
 class Engine:
@@ -98,6 +101,18 @@ class Engine:
             elif refused.status != NOT_FOUND:
                 raise
 
+    def let_go(self, name: str) -> None:
+        """The same, without waiting for it: an engine on this machine has been told, and goes on when we are gone."""
+        if not self.is_local:
+            self.remove(name)
+            return
+        from requests.exceptions import ReadTimeout
+
+        api: Any = self._api
+        with errors("the Docker Engine"), suppress(ReadTimeout):
+            address = f"{api.base_url}/v{api.api_version}/containers/{name}"
+            api.delete(address, params={"v": True, "force": True}, timeout=_TOLD_S)
+
     def put_archive(self, name: str, path: str, archive: Iterator[bytes]) -> None:
         """Unpack a tar stream in the container."""
         with errors("the job's files could not be copied to the engine"):
@@ -129,6 +144,6 @@ class Engine:
             with errors("the Docker Engine"):
                 return ask()
         except EngineRefusedError as refused:
-            if refused.status not in _GONE:
+            if refused.status not in _GONE and _ENDING not in refused.message:
                 raise
             return None

@@ -100,11 +100,13 @@ class DockerBackend(FolderBackend):
         _container.adapt(record, given, user, os.environ)
         self._lay_out(prepared, snapshots)
         keep = plan.container is not None and plan.container.keep
-        noted = {"name": place.name, "engine": place.url, "keep": keep, "outputs": _remote.outputs_elsewhere(plan)}
+        life = (read_record(folder / RECORD) or {}).get("life") or os.urandom(8).hex()
+        outputs = _remote.outputs_elsewhere(plan)
+        noted = {"name": place.name, "engine": place.url, "keep": keep, "outputs": outputs, "life": life}
         self._transport.write(str(folder / RECORD), agent.encode(noted).encode())
-        body = _container.body(prepared, given, user, owner=_owner(), mounted=engine.is_local)
+        body = _container.body(prepared, given, user, owner=_owner(), life=life, mounted=engine.is_local)
         try:
-            if not engine.create(place.name, body, given.platform) and not _waits(engine, place):
+            if not _made(engine, place.name, body, given.platform):
                 return  # it runs already, or has run
             self._place_launcher(folder, record, alone="PidMode" not in given.host)
             if not engine.is_local:
@@ -301,10 +303,15 @@ def _owner() -> str:
     return f"{agent.boot_id().partition('@')[2]}:{os.getuid()}"
 
 
-def _waits(engine: Engine, place: Place) -> bool:
-    """Whether the container was created and not started: by somebody who was killed then."""
-    found = engine.inspect(place.name)
-    return found is not None and found["State"]["Status"] == "created"
+def _made(engine: Engine, name: str, body: Mapping[str, Any], platform: str | None) -> bool:
+    """Create the container; whether it is ours to start, also when somebody created it and was killed then."""
+    if engine.create(name, body, platform):
+        return True
+    found = engine.inspect(name)
+    if found is not None and found["Config"]["Labels"].get(_container.LIFE) == body["Labels"][_container.LIFE]:
+        return bool(found["State"]["Status"] == "created")
+    engine.remove(name)  # that of a deleted run of this name, which is about to go, or could not when the run did
+    return engine.create(name, body, platform)
 
 
 def _name(entry: Mapping[str, Any]) -> str:
@@ -330,9 +337,10 @@ def _without_container(folder: Path, begun: Mapping[str, Any] | None) -> Observa
 
 
 def _clean(engine: Engine, name: str, folder: Path) -> None:
-    """Take away what an ended run does not need, unless the person wants its container."""
+    """Take away what an ended run does not need, unless the person wants its container. Nobody is to wait for that."""
     if not (read_record(folder / RECORD) or {}).get("keep"):
-        _remove_all(engine, name, folder)
+        engine.let_go(name)
+        remove_launcher(folder)
 
 
 def _remove_all(engine: Engine, name: str, folder: Path) -> None:
@@ -356,7 +364,7 @@ def _remove_leftovers(engine: Engine, entries: Iterable[Mapping[str, Any]]) -> N
     """Remove containers of ours that nobody will ask for."""
     for entry in filter(_is_left_over, entries):
         with suppress(TransportError):
-            engine.remove(entry["Id"])
+            engine.let_go(entry["Id"])
 
 
 def _is_left_over(entry: Mapping[str, Any]) -> bool:

@@ -305,7 +305,33 @@ def test_a_container_whose_run_folder_is_gone_is_removed(
     other.submit("sleep 1000")
     shutil.rmtree(with_python.folder)
     other.until(lambda: other.look().sight is Sight.RUNNING)
-    assert docker_engine.containers(below=Path(with_python.folder)) == []
+    other.until(lambda: not docker_engine.containers(below=Path(with_python.folder)))
+
+
+def test_a_name_is_free_again_though_its_container_is_still_there(
+    with_python: ContainerJob, docker_engine: DockerEngine
+) -> None:
+    """The run was deleted while its container was about to go, or its engine was down."""
+    labels = {product.RUN: with_python.handle.name, "mlcli.run_folder": with_python.folder, "mlcli.life": "another"}
+    earlier = docker_engine.client().api.create_container(
+        docker_engine.base_image, ["sleep", "1000"], name=container_of(with_python), labels=labels
+    )
+    docker_engine.client().api.start(earlier)
+    assert with_python.run("echo again").code == 0
+    assert with_python.log() == b"again\n"
+
+
+def test_nobody_waits_for_a_container_to_go(
+    with_python: ContainerJob, docker_engine: DockerEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even an engine that takes its time is waited for; it is told, and does it."""
+    with_python.submit("echo ready")
+    with_python.until((Path(with_python.folder) / agent.EXIT).exists)
+    with monkeypatch.context() as patched:
+        patched.setattr(Engine, "remove", None)
+        assert with_python.look().sight is Sight.EXITED
+    assert not (Path(with_python.folder) / ".container").exists()
+    with_python.until(lambda: not docker_engine.containers(below=Path(with_python.folder)))
 
 
 def test_a_look_into_an_image_that_was_killed_before_it_began(
@@ -468,7 +494,7 @@ def test_an_engine_that_dies_in_mid_job_and_comes_back(
     assert (record.cause, record.signal) == ("canceled", 15)
     assert record.message == agent.ENDED_FROM_OUTSIDE
     stays.backend.observe([RunHandle("another", stays.folder + "-another", stays.handle.native_id)])
-    assert own_docker_engine.client().containers.list(all=True) == []
+    stays.until(lambda: not own_docker_engine.client().api.containers(all=True))
 
 
 # A far engine

@@ -82,6 +82,13 @@ def test_a_job_may_ask_for_no_gpu(mlcli: Mlcli, project: Any, on_engine: Mapping
     assert mlcli("job", "create", "-f", project(), "--docker", "--stream", *settings, env=on_engine).code == 0
 
 
+def test_a_deleted_job_s_name_is_free_at_once(mlcli: Mlcli, project: Any, on_engine: Mapping[str, str]) -> None:
+    for _ in range(2):
+        told = mlcli("job", "create", "-f", project(), "--docker", "--stream", "-n", "one", env=on_engine)
+        assert told.code == 0, told.stderr
+        assert mlcli("job", "delete", "-n", "one", "--yes", env=on_engine).code == 0
+
+
 def test_a_job_is_cancelled(mlcli: Mlcli, project: Any, on_engine: Mapping[str, str], until: Any) -> None:
     file = project()
     file.write_text(file.read_text().replace("exit 0", "sleep 1000"))
@@ -189,4 +196,4 @@ def test_a_job_whose_engine_dies(
     until(lambda: set(statuses().values()) <= {"Failed", "Canceled"})
     file.write_text(text)
     assert mlcli("job", "create", "-f", file, "--docker", "--stream", env=environment).code == 0
-    assert own_docker_engine.containers() == []
+    until(lambda: not own_docker_engine.containers())

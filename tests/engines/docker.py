@@ -20,6 +20,7 @@ import hashlib
 import json
 import os
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import cached_property
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from docker import DockerClient
 
 SESSION = "MLCLI_TEST_SESSION"
+GONE_WITHIN_S = 10.0
 
 
 class DockerEngine:
@@ -177,9 +179,13 @@ def tcp_docker_engine() -> Iterator[FarDockerEngine]:
 
 @pytest.fixture
 def containers_gone(docker_engine: DockerEngine, tmp_path: Path) -> Iterator[None]:
-    """Asserts, when the test is over, that no container of a run below its ``tmp_path`` is left; removes those that are."""
+    """Asserts, when the test is over, that no container of a run below its ``tmp_path`` is left (the engine may have been
+    told only just now); removes those that are.
+    """
     yield
-    left = docker_engine.containers(below=tmp_path)
+    deadline = time.monotonic() + GONE_WITHIN_S
+    while (left := docker_engine.containers(below=tmp_path)) and time.monotonic() < deadline:
+        time.sleep(0.1)
     for name in left:
         docker_engine.client().api.remove_container(name, force=True)
     assert left == []
