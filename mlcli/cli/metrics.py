@@ -6,7 +6,7 @@ import fnmatch
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from mlcli.domain.errors import UsageError
+from mlcli.domain.errors import TransportError, UsageError
 from mlcli.domain.metrics import Point, Summary, Tracked, best, ordered, plain
 from mlcli.domain.redaction import masked
 
@@ -205,7 +205,10 @@ def logged(session: Session, run: Any) -> Iterator[tuple[str, Any]]:
     yield "metrics", {name: short(name, found.tracked.metrics[name]) for name in ordered(found.tracked.metrics)}
     if found.tracked.params:
         yield "params", {name: masked(value) for name, value in found.tracked.params.items()}
-    nested = tracking.children(session.services, run)
+    try:
+        nested = tracking.children(session.services, run)
+    except TransportError:  # the machine is away, which the notices tell
+        nested = []
     if nested:
         yield "nested_runs", nested
     tell_damage(session, run.name, found.tracked)
