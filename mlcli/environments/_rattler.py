@@ -20,8 +20,8 @@ _SAID_LAST = ("error: ", "hint: ")
 class Rattler:
     """One build's rattler: what it makes, where, and where its lines go.
 
-    ``python``: an interpreter that has rattler. ``cache``: the folder of packages that environments share. ``line`` takes every line that it prints (no secrets).
-    ``keep`` is a file descriptor that it inherits.
+    ``python``: an interpreter that has rattler. ``cache``: the folder of packages that environments share. ``line`` takes
+    every line that it prints (no secrets). ``keep`` is a file descriptor that it inherits.
     """
 
     def __init__(

@@ -603,6 +603,25 @@ def test_a_folder_that_cannot_be_written_is_said(tmp_path):
         build(FarBuilder("venv", Elsewhere(), Settings(), str(tmp_path / "far")), asked("alpha"))
 
 
+@pytest.mark.skipif(os.geteuid() != 0 or sys.platform != "linux", reason="mounting a small disk needs root")
+@pytest.mark.parametrize("kilobytes", [100, 600, 3000])
+def test_a_full_disk_there_is_said(tmp_path, tmp_path_factory, kilobytes):
+    """While our package goes there, while files go along, while it is built."""
+    wheel(tmp_path / "big", "heavy", size=2_000_000)
+    disk = tmp_path_factory.mktemp("disk")
+    mounting = ["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", disk]
+    if subprocess.run(mounting, check=False, capture_output=True).returncode:
+        pytest.skip("cannot mount here")
+    try:
+        with pytest.raises(MlcliError, match=r"disk is full|No space left"):
+            build(
+                FarBuilder("venv", LocalTransport(), Settings(), str(disk)),
+                asked(f"{tmp_path}/big/heavy-1.0-py3-none-any.whl"),
+            )
+    finally:
+        subprocess.run(["umount", "-l", disk], check=True)
+
+
 def test_a_shared_folder_that_is_not_there_is_not_made(far, wheels, tmp_path):
     settings = Settings(environments_shared=str(tmp_path / "shared"))
     build(far("venv", settings=settings), asked(f"--find-links {wheels}", "alpha"))
