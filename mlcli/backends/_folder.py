@@ -121,7 +121,8 @@ def launch_record(prepared: Prepared, kill_grace_s: float) -> dict[str, object]:
         "tracking": {"run_id": tracking_id(plan.run), "run_name": plan.run, "experiment": plan.experiment_name},
         "environment": {
             # Python buffers what it prints into a file: its lines would come late, and those of a killed job never.
-            "defaults": {"PYTHONUNBUFFERED": "1"},
+            # By this tag its runs are found again on a tracking server of its own.
+            "defaults": {"PYTHONUNBUFFERED": "1", "MLFLOW_RUN_CONTEXT": f'{{"mlcli.run": "{plan.run}"}}'},
             "unset": list(activation.unset),
             "set": {**activation.environment_variables, **plan.environment_variables, **prepared.secrets},
             "prepend_path": list(activation.prepend_path),

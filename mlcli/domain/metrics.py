@@ -17,7 +17,7 @@ _LOWER = re.compile(
     r"loss|err(or)?\b|error|mae\b|mse|mape|perplexity|ppl\b|\b[cw]er\b|regret|deviance|distance|latency"
 )
 _HIGHER = re.compile(
-    r"acc(uracy)?\b|accuracy|auc|f1|fbeta|precision|recall|r2\b|score|map\b|ndcg|bleu|rouge|iou|dice|reward"
+    r"acc(uracy)?\b|accuracy|auc|\bf1\b|fbeta|precision|recall|\br2\b|score|\bmap\b|ndcg|bleu|rouge|iou|dice|reward"
 )
 
 

@@ -106,8 +106,8 @@ class _Server:
             for page in self._pages("experiments/search", {"max_results": 1000})
             for experiment in page.get("experiments", ())
         ]
-        quoted = run.name.replace("'", "''")
-        asked = {"experiment_ids": experiments, "filter": f"tags.`{TAG}` = '{quoted}'", "max_results": 100}
+        quote = '"' if "'" in run.name else "'"
+        asked = {"experiment_ids": experiments, "filter": f"tags.`{TAG}` = {quote}{run.name}{quote}", "max_results": 100}
         for page in self._pages("runs/search", asked):
             yield from page.get("runs", ())
 

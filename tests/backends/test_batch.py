@@ -200,8 +200,9 @@ def test_what_the_agent_is_told_to_run() -> None:
         "log": "user_logs/std_log.txt",
         "timeout_s": 60.0,
         "grace_s": 10.0,
+        "tracking": {"run_id": "r", "run_name": "r", "experiment": "conformance"},
         "environment": {
-            "defaults": {"PYTHONUNBUFFERED": "1"},
+            "defaults": {"PYTHONUNBUFFERED": "1", "MLFLOW_RUN_CONTEXT": '{"mlcli.run": "r"}'},
             "unset": ["X"],
             "set": {"A": "job", "B": "secret", "C": "environment"},
             "prepend_path": ["/venv/bin"],
