@@ -12,6 +12,7 @@ NOUNS: Mapping[str, str] = {
     "experiment": "The names under which jobs are grouped.",
     "environment": "What jobs run in: registered by name, built once, found for ever.",
     "data": "Files for jobs to read, under a name and a version.",
+    "dataset": "The same data under the older names of these commands.",
     "model": "What training has made, under a name and a version.",
     "component": "Steps for pipelines, under a name and a version.",
     "datastore": "Folders for data, under a name.",
