@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.bench_snapshot import make_tree
+from benchmarks.measure import MLCLI
 from mlcli.backends.batch import BatchBackend
 from mlcli.domain.compute import SshHost
 from mlcli.domain.settings import Settings
@@ -54,6 +55,7 @@ def run() -> list[tuple[str, float, float]]:
             ("SSH: second snapshot, one file changed / rsync -a", second, SECOND_LIMIT),
             ("SSH: a process that connects and runs a command / ssh host true", command(), COMMAND_LIMIT),
             ("SSH: an echo job, warm / (3 ssh host true + the same job here)", job(root, sshd), 1.0),
+            ("SSH: job create --stream of an echo / (3 ssh host true + the same here)", end_to_end(root), 1.0),
         ]
 
 
@@ -119,6 +121,28 @@ def echo(transport: Transport, store: ContentStore, digest: str, folder: str) ->
     started.run("echo hello", snapshot=digest)
     assert started.log() == b"hello\n"
     backend.close()
+
+
+def end_to_end(root: Path) -> float:
+    """What a person types, warm: the machine attached, the agent there."""
+    home = root / "home"
+    environment = {**os.environ, "MLCLI_HOME": str(home), "MLCLI_LOCAL_CONTAINER": "never"}
+
+    def mlcli(*arguments: str) -> None:
+        subprocess.run(
+            [MLCLI, *arguments], check=True, cwd=root, env=environment, stdin=subprocess.DEVNULL, capture_output=True
+        )
+
+    machine = ("--type", "virtualmachine", "--address", "host", "--set", f"working_directory={root}/attached")
+    mlcli("compute", "attach", "--name", "box", *machine)
+    (root / "echo.yml").write_text("command: echo hello\nenvironment: current\ncompute: local\n")
+    create = ("job", "create", "-f", "echo.yml", "--stream")
+    theirs, ours, here = [], [], []
+    for _ in range(COMMAND_ROUNDS):
+        theirs.append(timed(lambda: shell("ssh host true")))
+        here.append(timed(lambda: mlcli(*create)))
+        ours.append(timed(lambda: mlcli(*create, "--set", "compute=azureml:box")))
+    return statistics.median(ours[1:]) / (3 * statistics.median(theirs) + statistics.median(here))
 
 
 def shell(line: str) -> None:

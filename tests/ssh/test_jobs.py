@@ -227,7 +227,7 @@ def test_an_ended_job_can_be_looked_at_when_its_machine_is_gone(
     assert done.json["status"] == "Running"
     assert "its jobs are shown as they were seen last" in done.stderr
     refused(jobs.mlcli("job", "create", "-f", jobs.file("true", name="never")), "connection refused")
-    refused(jobs.mlcli("job", "show", "-n", "never"), "no job", code=3)
+    refused(jobs.mlcli("job", "show", "-n", "never"), "there is no run", code=3)
     host.start()
     assert jobs.ended("on", "Failed")["status_message"]
 
