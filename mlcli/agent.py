@@ -696,7 +696,7 @@ class _Tracking:
             folder=folder,
             token=token,
             working_directory=launch["working_directory"],
-            user=environment.get("USER") or environment.get("LOGNAME") or "unknown",
+            user=user_of(environment),
             started_at_ms=int(time.time() * 1000),
         )
 
@@ -773,6 +773,11 @@ def _loopback() -> Any:
     return listener
 
 
+def user_of(environment: dict[str, str]) -> str:
+    """Who MLflow's clients say that they are."""
+    return environment.get("USER") or environment.get("LOGNAME") or "unknown"
+
+
 def tracks_elsewhere(environment: dict[str, str]) -> bool:
     """Whether a command with these variables has a tracking server of its own. That of a job which runs mlcli is not the
     one of the jobs it starts.
@@ -791,7 +796,7 @@ def tracking_variables(
         "MLFLOW_TRACKING_URI": uri,
         "MLFLOW_TRACKING_TOKEN": token,
         # Else a name and password in ~/.mlflow/credentials would go before the token.
-        "MLFLOW_TRACKING_USERNAME": "mlcli",
+        "MLFLOW_TRACKING_USERNAME": user_of(environment),
         "MLFLOW_TRACKING_PASSWORD": token,
         "MLFLOW_RUN_ID": facts["run_id"],
     }

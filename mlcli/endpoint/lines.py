@@ -6,7 +6,7 @@ import json
 import os
 from typing import Any, Iterable, Iterator
 
-BLOCK = 1 << 18
+BLOCK = 1 << 16
 
 
 class Lines:

@@ -9,6 +9,7 @@ import time
 from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 from .errors import invalid
+from .fields import WORDS
 from .lines import Lines, blocks, decoded, record, replace
 
 ACTIVE, DELETED = "active", "deleted"
@@ -142,8 +143,10 @@ class Run:
                     ends.append(position)
                     mine.append(line)
             points = decoded(mine)
-            if len(points) == len(mine):
-                yield list(zip(ends, points))
+            found = list(zip(ends, points))
+            if len(points) != len(mine):
+                found = [(end, value) for end, line in zip(ends, mine) for value in decoded([line])]
+            yield [row for row in found if _is_point(row[1])]
 
     def _read(self) -> None:
         os.makedirs(self.folder, exist_ok=True)
@@ -179,6 +182,10 @@ class Run:
             figures[3], figures[5] = value, step
         if value > figures[4] or figures[4] != figures[4]:
             figures[4], figures[6] = value, step
+
+
+def _is_point(line: list[Any]) -> bool:
+    return len(line) >= 4 and isinstance(line[2], int) and (line[1] in WORDS or isinstance(line[1], (int, float)))
 
 
 def _on_disk(figures: Figures) -> list[Any]:

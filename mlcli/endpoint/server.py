@@ -22,7 +22,7 @@ from .store import Store
 from .wire import BadRequestError, Payload, Request, answer, take_head
 
 DONE = b"."  # what the agent says before it closes the pipe; without it, the agent was killed
-RECEIVE = 1 << 18
+RECEIVE = 1 << 16
 PATIENCE_S = 60.0  # with half a request
 SUMMARY_EVERY_S = 10.0
 LAST_CALLS_S = 2.0
