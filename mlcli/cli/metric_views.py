@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from mlcli.cli.views import since, stack, text
+from mlcli.cli.views import figure, since, stack, text
 from mlcli.domain.metrics import evenly
 
 if TYPE_CHECKING:
@@ -16,13 +16,6 @@ if TYPE_CHECKING:
 
 Record = Mapping[str, Any]
 _MOST_ROWS = 40
-
-
-def number(value: Any) -> str:
-    """A value at a length that eyes compare: six significant digits."""
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    return "" if value is None else str(value)
 
 
 def _table(*headings: str) -> Table:
@@ -43,7 +36,7 @@ def figures(records: Sequence[Record]) -> RenderableType:
     table = _table("Metric", "Last", "Step", "Best", "At step", "Min", "Max", "Points")
     for record in records:
         keys = ("last", "step", "best", "best_step", "min", "max", "count")
-        table.add_row(text(record["name"], "bold"), *(text(number(record[key])) for key in keys))
+        table.add_row(text(record["name"], "bold"), *(text(figure(record[key])) for key in keys))
     return table
 
 
@@ -57,7 +50,7 @@ def points(records: Sequence[Record]) -> RenderableType:
         for index in evenly(len(rows), _MOST_ROWS):
             row = rows[index]
             moment = datetime.fromisoformat(row["time"]).astimezone().strftime("%Y-%m-%d %H:%M:%S")
-            table.add_row(text(name), text(row["step"]), text(number(row["value"])), text(moment, "dim"))
+            table.add_row(text(name), text(row["step"]), text(figure(row["value"])), text(moment, "dim"))
     hidden = sum(max(0, len(rows) - _MOST_ROWS) for rows in by_name.values())
     if not hidden:
         return table
@@ -91,7 +84,7 @@ def comparison(rows: Sequence[Record]) -> RenderableType:
         if row["kind"] != kind:
             kind = row["kind"]
             table.add_row(text(_TITLES[kind], "bold cyan"))
-        values = (text(number(row["values"][run]), "yellow" if row["differs"] else "") for run in runs)
+        values = (text(figure(row["values"][run]), "yellow" if row["differs"] else "") for run in runs)
         table.add_row(text(f"  {row['name']}", "" if row["differs"] else "dim"), *values)
     return table
 
@@ -106,7 +99,7 @@ def board(records: Sequence[Record], columns: Sequence[tuple[str, str]]) -> Rend
         table.add_row(
             text(record["name"]),
             text(record["status"]),
-            *(text(number(record[kind].get(key))) for kind, key in columns),
+            *(text(figure(record[kind].get(key))) for kind, key in columns),
             text(record["experiment_name"]),
             text(since(record["creation_context"]["created_at"], now)),
         )
@@ -128,13 +121,3 @@ def experiments(records: Sequence[Record]) -> RenderableType:
             text(record["description"]),
         )
     return table
-
-
-def short(metrics: Mapping[str, Record]) -> str:
-    """The metrics of one job: each with its last value, and its best where that was another."""
-    lines = []
-    for name, figures in metrics.items():
-        better = figures["best"] is not None and figures["best"] != figures["last"]
-        where = f" (best {number(figures['best'])} at step {figures['best_step']})" if better else ""
-        lines.append(f"{name} = {number(figures['last'])}{where}")
-    return "\n".join(lines)

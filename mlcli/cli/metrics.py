@@ -121,7 +121,7 @@ def _row(metric: str, point: Point) -> Record:
 
 
 def _follow(session: Session, of: Subject, wanted: Sequence[str]) -> None:
-    from mlcli.cli import actions
+    from mlcli.cli.failures import Interrupted
     from mlcli.operations import tracking
 
     first = True
@@ -130,7 +130,8 @@ def _follow(session: Session, of: Subject, wanted: Sequence[str]) -> None:
             session.console.emit_row(_row(metric, point), first=first)
             first = False
     except KeyboardInterrupt:
-        raise actions.goes_on(of.run.name) from None
+        hint = f"follow it again: mlcli run metrics {of.label} --follow"
+        raise Interrupted(f"job {of.run.name} goes on without being watched", hint=hint) from None
 
 
 def compare(session: Session, names: Sequence[str], *, only_differences: bool, diff: bool) -> None:

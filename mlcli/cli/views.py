@@ -47,7 +47,8 @@ def stack(*parts: RenderableType) -> RenderableType:
     return Group(*parts)
 
 
-def _status(record: Record) -> Text:
+def status(record: Record) -> Text:
+    """A job's state, in its colour."""
     place = record.get("queue_position")
     shown = f"{record['status']} ({place})" if place else record["status"]
     return text(shown, _STYLES.get(record["status"], _LIVE_STYLE))
@@ -102,7 +103,7 @@ def jobs(records: Sequence[Record]) -> RenderableType:
     for record in records:
         table.add_row(
             text(record["name"], "dim" if record["archived"] else ""),
-            _status(record),
+            status(record),
             text(record["experiment_name"]),
             text(record["compute"]),
             _ago(record, now),
@@ -118,7 +119,7 @@ def job(record: Record) -> RenderableType:
     return grid(
         [
             ("Name", record["name"]),
-            ("Status", _status(record)),
+            ("Status", status(record)),
             ("Why", record["status_message"] if record["status"] != "Completed" else None),
             ("Display name", record["display_name"]),
             ("Description", record["description"]),
@@ -132,8 +133,9 @@ def job(record: Record) -> RenderableType:
             ("Command", resolved["command"]),
             ("Inputs", pairs(resolved["inputs"])),
             ("Outputs", pairs(resolved["outputs"])),
+            *_sweep(record.get("sweep")),
             ("Parameters", pairs(record.get("params", {}))),
-            ("Metrics", _metrics(record)),
+            ("Metrics", _metrics(record.get("metrics", {}))),
             (
                 "Nested runs",
                 "\n".join(str(nested["run_name"] or nested["run_id"]) for nested in record.get("nested_runs", ())),
@@ -147,18 +149,48 @@ def job(record: Record) -> RenderableType:
     )
 
 
-def _metrics(record: Record) -> str | None:
-    if not record.get("metrics"):
-        return None
-    from mlcli.cli import metric_views
+def number(value: Any) -> str:
+    """As short as it can be read."""
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
-    return metric_views.short(record["metrics"])
+
+def _sweep(record: Record | None) -> list[tuple[str, Any]]:
+    """How a sweep stands, and its best trial."""
+    if record is None:
+        return []
+    best = f"{record['best_trial']}  {record['primary_metric']} = {number(record['best_metric'])}"
+    values = {name: number(value) for name, value in (record["best_values"] or {}).items()}
+    return [
+        ("Goal", f"{record['goal']} {record['primary_metric']}"),
+        ("Trials", f"{record['summary']}; at most {record['max_total_trials']}"),
+        ("Seed", record["seed"]),
+        ("Best trial", best if record["best_trial"] else None),
+        ("Best values", pairs(values)),
+        ("Warning", record["warning"]),
+    ]
+
+
+def figure(value: Any) -> str:
+    """A value at a length that eyes compare: six significant digits."""
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return "" if value is None else str(value)
+
+
+def _metrics(metrics: Mapping[str, Record]) -> str:
+    """Each with its last value, and its best where that was another."""
+    lines = []
+    for name, figures in metrics.items():
+        better = figures["best"] is not None and figures["best"] != figures["last"]
+        where = f" (best {figure(figures['best'])} at step {figures['best_step']})" if better else ""
+        lines.append(f"{name} = {figure(figures['last'])}{where}")
+    return "\n".join(lines)
 
 
 def created(record: Record) -> RenderableType:
     """A job that is on its way, and what may be asked of it."""
     name = record["name"]
-    line = _line(text(name, "bold"), "  ", _status(record))
+    line = _line(text(name, "bold"), "  ", status(record))
     asks = [
         ("follow", f"mlcli job stream -n {name}"),
         ("look", f"mlcli job show -n {name}"),
@@ -171,7 +203,7 @@ def ended(record: Record) -> RenderableType:
     """A job whose log has just been followed to its end."""
     name = record["name"]
     took = _duration(record, time.time())
-    line = _line(text(name, "bold"), "  ", _status(record), f"  {took}" if took else "")
+    line = _line(text(name, "bold"), "  ", status(record), f"  {took}" if took else "")
     if record["status"] != "Completed":
         return line
     return stack(line, grid([("fetch", f"mlcli job download -n {name} --outputs")]))

@@ -69,7 +69,8 @@ class RunFilesOf:
         return self._backend.list_files(self._handle, self._below + folder)
 
     def _found(self, path: str) -> Path | None:
-        if not self._backend.is_far and os.path.isfile(f"{self._path}/{path}"):  # noqa: PTH113  (a thousand runs)
+        is_here = self._run.state.is_end or not self._backend.is_far  # what is kept of a far run is whole when it has ended
+        if is_here and os.path.isfile(f"{self._path}/{path}"):  # noqa: PTH113  (a thousand runs)
             return self._folder / path
         if not self._is_elsewhere:
             return None
