@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import posixpath
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
@@ -25,6 +26,7 @@ from mlcli.ports.transports import Transport
 _ASKED_AT_ONCE = 500  # run folders in one command line, well below the shortest limit (128 KB for one argument of ssh)
 
 
+_AWAY_S = 3.0
 _LOGS = "user_logs"
 _KEPT_BYTES = 64 << 20
 
@@ -53,6 +55,7 @@ class BatchBackend(FolderBackend):
         self.name = name
         self.is_far = folder is not None
         self.notices: list[str] = []
+        self._away: tuple[TransportError, float] | None = None
         self._scheduler = scheduler
         self._folder = folder or ""
         self._runs = posixpath.join(self._folder, "runs", workspace)
@@ -84,6 +87,7 @@ class BatchBackend(FolderBackend):
         """Of a log that is kept here, without asking the other machine."""
         source, kept = below(run, path), _kept(run)
         if not self.is_far or kept is None or not kept.exists() or not path.startswith(f"{_LOGS}/"):
+            self._check_away()
             return self._transport.read(source, offset, limit)
         try:
             with (kept.parent / path).open("rb") as file:
@@ -98,6 +102,7 @@ class BatchBackend(FolderBackend):
         if self.is_far and folder == _LOGS and kept is not None and kept.exists():
             files: Mapping[str, int] = agent.list_files(str(kept.parent), folder)["files"]
             return files
+        self._check_away()
         return super().list_files(run, folder)
 
     def forget(self, run: RunHandle) -> None:
@@ -134,10 +139,13 @@ class BatchBackend(FolderBackend):
         return self._start(folder)
 
     def _start(self, run_folder: str) -> Submission:
+        """What submits may be run twice. While it is not known what has become of it over there, it is to be asked again."""
         argv = self._scheduler.submit_argv(run_folder, **self._agent())
         try:
-            return Submitted(self._scheduler.parse_submit(self._transport.run(argv)))
+            return Submitted(self._scheduler.parse_submit(self._transport.run(argv, repeatable=self.is_far)))
         except TransportError as failed:
+            if failed.transient and self.is_far:
+                raise
             return Unknown(failed.message) if failed.transient else Rejected(failed.message)
         except MlcliError as refused:
             return Rejected(refused.message)
@@ -173,14 +181,20 @@ class BatchBackend(FolderBackend):
         try:
             answer = self._transport.run(self._scheduler.query_argv(ids, **self._agent()), repeatable=True)
         except TransportError as failed:
-            self._note(failed)
+            self._note_away(failed)
             return {run.name: Observation(Sight.NO_ANSWER, evidence=failed.message) for run in runs}
         told = self._scheduler.parse_query(ids, answer)
         return {run.name: told[native_id] for run, native_id in zip(runs, ids, strict=True)}
 
-    def _note(self, failed: TransportError) -> None:
+    def _note_away(self, failed: TransportError) -> None:
         if self.is_far:
             self.notices = [f"{failed.message}: its jobs are shown as they were seen last"]
+            self._away = failed, time.monotonic()
+
+    def _check_away(self) -> None:
+        """A machine that did not answer a moment ago is not waited for again by whoever reads."""
+        if self._away is not None and time.monotonic() - self._away[1] < _AWAY_S:
+            raise self._away[0]
 
     def cancel(self, run: RunHandle) -> None:
         """Tell the agent (or what it left running when it was killed); a run that has not started never will."""

@@ -295,3 +295,29 @@ class BackendContract:
     def test_output_is_kept_byte_for_byte(self, job: Job) -> None:
         job.run(r"printf '10%%\r20%%\r\001\377'")
         assert job.log() == b"10%\r20%\r\x01\xff"
+
+    def test_files_of_this_machine_are_delivered(self, job: Job, tmp_path: Path) -> None:
+        """Linked, or copied so that they may be written to; what was delivered once is not sent again."""
+        source, told = tmp_path / "source", list[str]()
+        (source / "sub").mkdir(parents=True)
+        (source / "sub" / "a").write_text("a\n")
+        (source / "run").write_text("#!/bin/sh\necho ran\n")
+        (source / "run").chmod(0o755)
+        (source / "link").symlink_to("sub/a")
+        for target, copy in (("x/data", False), ("x/again", False), ("x/data", False), ("x/copy", True)):
+            job.backend.deliver(source, f"{job.folder}/inputs/{target}", told.append, copy=copy)
+        job.backend.deliver(source / "run", f"{job.folder}/inputs/y/one", told.append, copy=True)
+        assert [line.split()[0] for line in told].count("sending") == 2
+        command = (
+            "cd ../inputs; cat x/data/link x/again/sub/a; y/one; echo more >> x/copy/sub/a; cat x/copy/link x/data/link"
+        )
+        assert job.run(command).code == 0
+        assert job.log() == b"a\na\nran\na\nmore\na\n"
+        assert (source / "sub" / "a").read_text() == "a\n"
+
+    @pytest.mark.parametrize("leads", ["/etc/hostname", "../outside"])
+    def test_a_link_that_leaves_what_is_delivered_is_refused(self, job: Job, tmp_path: Path, leads: str) -> None:
+        (tmp_path / "source").mkdir()
+        (tmp_path / "source" / "link").symlink_to(leads)
+        with pytest.raises(MlcliError, match=f"a link to {leads}"):
+            job.backend.deliver(tmp_path / "source", f"{job.folder}/inputs/x/data", lambda _: None, copy=False)

@@ -11,7 +11,7 @@ from mlcli.transports._ssh_config import Hop
 def dialled(hop: Hop) -> socket.socket:
     """A socket to the host. Raises TransportError: transient where nobody answered."""
     try:
-        stream = socket.create_connection((hop.address, hop.port), timeout=hop.connect_timeout_s)
+        stream = socket.create_connection((hop.address, hop.port), timeout=hop.dial_s)
     except socket.gaierror as unknown:
         again = unknown.errno == socket.EAI_AGAIN
         raise TransportError(
@@ -24,7 +24,7 @@ def dialled(hop: Hop) -> socket.socket:
         raise TransportError(f"{hop}: {hop.address!r} is no host name", transient=False) from None
     except TimeoutError:
         raise TransportError(
-            f"{hop}: no answer from {hop.address} port {hop.port} within {hop.connect_timeout_s:g} seconds",
+            f"{hop}: no answer from {hop.address} port {hop.port} within {hop.dial_s:g} seconds",
             transient=True,
             hint="is the machine on, the address right, and no firewall in between?",
         ) from None

@@ -15,6 +15,7 @@ from mlcli.domain.compute import SshHost
 from mlcli.domain.errors import TransportError, UsageError
 
 CONNECT_TIMEOUT_S = 15.0
+DIAL_S = 8.0
 KEEP_ALIVE_S = 30.0
 _FORBIDDEN = re.compile(r"[\s'\"`$\\;&<>|(){}\x00-\x1f\x7f]|^-|^$")
 _SEVERAL = {"identityfile", "certificatefile"}
@@ -40,6 +41,11 @@ class Hop:
     compression: bool = False
     proxy_command: str | None = None
     jumps: tuple[str, ...] = ()
+
+    @property
+    def dial_s(self) -> float:
+        """For the first answer of all: less by default, as whoever lists jobs waits for a machine that is off."""
+        return DIAL_S if self.connect_timeout_s == CONNECT_TIMEOUT_S else self.connect_timeout_s
 
     def __str__(self) -> str:
         port = f":{self.port}" if self.port != 22 else ""
