@@ -465,6 +465,10 @@ def started(folder, tmp_path, until):
     yield process, spec, gates
     process.kill()
     process.wait()
+    there = Elsewhere()
+    argv = agent.invocation(there.python(), there.agent_folder(), "cancel", *map(str, folder.glob("builds/*")))
+    there.run(argv)
+    until(lambda: not processes(folder))
 
 
 def test_a_build_goes_on_when_who_asked_for_it_is_killed(far, folder, started, until):
