@@ -6,7 +6,7 @@ import fnmatch
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from mlcli.domain.errors import TransportError, UsageError
+from mlcli.domain.errors import UsageError
 from mlcli.domain.metrics import Point, Summary, Tracked, best, ordered, plain
 from mlcli.domain.redaction import masked
 
@@ -198,7 +198,9 @@ def _board_row(record: Mapping[str, Any], columns: Sequence[tuple[str, str]]) ->
 
 
 def logged(session: Session, run: Any) -> Iterator[tuple[str, Any]]:
-    """What ``show`` adds to a record: metrics, and parameters and nested runs where there are any."""
+    """What ``show`` adds to a record: metrics, and parameters and nested runs where there are any. A machine that does not
+    answer is asked once, and keeps nobody from the rest.
+    """
     from mlcli.operations import tracking
 
     of = tracking.Subject(run, run.name)
@@ -206,10 +208,7 @@ def logged(session: Session, run: Any) -> Iterator[tuple[str, Any]]:
     yield "metrics", {name: short(name, found.tracked.metrics[name]) for name in ordered(found.tracked.metrics)}
     if found.tracked.params:
         yield "params", {name: masked(value) for name, value in found.tracked.params.items()}
-    try:
-        nested = tracking.children(session.services, run)
-    except TransportError:  # the machine is away, which the notices tell
-        nested = []
+    nested = tracking.children(session.services, run) if found.answered else []
     if nested:
         yield "nested_runs", nested
     tell_damage(session, run.name, found.tracked)

@@ -41,11 +41,14 @@ class Subject:
 
 @dataclass(frozen=True)
 class Findings:
-    """What a run has logged. ``sources``: metric -> the reader that knows it. ``complete``: no more will come."""
+    """What a run has logged. ``sources``: metric -> the reader that knows it. ``complete``: no more will come. ``answered``:
+    its machine has, or need not be asked.
+    """
 
     tracked: Tracked = field(default_factory=Tracked)
     sources: Mapping[str, str] = field(default_factory=dict)
     complete: bool = False
+    answered: bool = True
 
 
 def subject(services: Services, name: str) -> Subject:
@@ -96,7 +99,8 @@ def find(services: Services, of: Subject) -> Findings:
         tracked = tracked.and_also(seen.tracked)
     if files.stale:
         tracked = replace(tracked, notices=(*tracked.notices, f"as of the last look: {files.stale}"))
-    found = Findings(tracked, sources, of.run.state.is_end and not tracked.notices)
+    complete = of.run.state.is_end and not tracked.notices
+    found = Findings(tracked, sources, complete, answered=not files.stale)
     if of.child is None and (found.complete or files.size > _WORTH_KEEPING):
         _keep(services, of.run, found, states)
     return found
@@ -107,7 +111,7 @@ def find_or_tell(services: Services, of: Subject) -> Findings:
     try:
         return find(services, of)
     except (TransportError, StoreError) as failed:
-        return Findings(Tracked(notices=(failed.message,)))
+        return Findings(Tracked(notices=(failed.message,)), answered=False)
 
 
 def history(services: Services, of: Subject, found: Findings, metric: str, most: int | None = None) -> Series:
