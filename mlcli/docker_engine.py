@@ -5,7 +5,6 @@ Where: ``DOCKER_HOST``, else the Docker context in use, else the default sockets
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlcli.domain.errors import MlcliError, TransportError, UnsupportedError
+from mlcli.json_files import read_record
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -180,23 +180,15 @@ def _url_of_context() -> str | None:
     import hashlib
 
     folder = Path(os.environ.get("DOCKER_CONFIG") or "~/.docker").expanduser()
-    name = os.environ.get("DOCKER_CONTEXT") or _json(folder / "config.json").get("currentContext")
+    name = os.environ.get("DOCKER_CONTEXT") or (read_record(folder / "config.json") or {}).get("currentContext")
     if not name or name == "default":
         return None
     digest = hashlib.sha256(name.encode()).hexdigest()
-    context = _json(folder / "contexts" / "meta" / digest / "meta.json")
+    context = read_record(folder / "contexts" / "meta" / digest / "meta.json")
     if not context:
         raise MlcliError(f"there is no Docker context {name!r}", hint="see: docker context ls")
     host = context.get("Endpoints", {}).get("docker", {}).get("Host")
     return str(host) if host else None
-
-
-def _json(file: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(file.read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return value if isinstance(value, dict) else {}
 
 
 def _sockets() -> Iterator[str]:

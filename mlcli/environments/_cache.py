@@ -7,7 +7,6 @@ build's log; ``<fingerprint>.lock`` held while one process builds; ``<fingerprin
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import time
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from mlcli.domain.errors import EnvironmentBuildError, StoreError
+from mlcli.json_files import read_record, stamp, write_record
 from mlcli.ports.environments import BuiltEnvironment, EnvironmentBuilder
 
 Record = Mapping[str, Any]
@@ -45,13 +45,13 @@ class BuildCache:
 
     def find(self, key: str) -> Record | None:
         """The record of a complete environment that can be used, else None. A few stats and one small file."""
-        record = _read(self.place(key) / _RECORD)
+        record = read_record(self.place(key) / _RECORD)
         if record is None:
             return None
         admitted = self._admit(self.place(key), record)
         if admitted is not None and admitted != record:
             with suppress(OSError):
-                _write(self.place(key) / _RECORD, admitted)
+                write_record(self.place(key) / _RECORD, admitted)
         return admitted
 
     def obtain(self, key: str, log: Log, make: Callable[[Path, Log, int], Record]) -> Record:
@@ -94,7 +94,7 @@ class BuildCache:
         if not any(path.exists() for path in (place, *beside)):
             return 0
         with suppress(_BeingBuiltError), exclusive(self._folder / f"{key}.lock", _give_up):
-            record = _read(place / _RECORD)
+            record = read_record(place / _RECORD)
             elsewhere = 0 if record is None else away(record)
             if elsewhere is None:
                 return 0
@@ -115,12 +115,12 @@ class BuildCache:
 
     def last_failure(self, key: str) -> EnvironmentBuildError | None:
         """How the last build failed, None when it did not."""
-        failed = _read(self._folder / f"{key}.failed.json")
+        failed = read_record(self._folder / f"{key}.failed.json")
         return None if failed is None or self.place(key).is_dir() else _failure(failed)
 
     def _complete(self) -> Iterator[BuiltEnvironment]:
         for file in self._folder.glob(f"*/{_RECORD}"):
-            record = _read(file)
+            record = read_record(file)
             if record is None or record.get("builder") != self._builder:
                 continue
             yield BuiltEnvironment(
@@ -139,15 +139,15 @@ class BuildCache:
 
         self._make_folder()
         failed = self._folder / f"{key}.failed.json"
-        before = _stamp(failed)
+        before = stamp(failed)
         follower = _Follower(self._folder / f"{key}.log", log)
         with exclusive(self._folder / f"{key}.lock", follower.follow) as lock:
             if record := self.find(key):
                 follower.finish()
                 return record
-            if _stamp(failed) not in {None, before}:  # it failed while we waited: once is enough
+            if stamp(failed) not in {None, before}:  # it failed while we waited: once is enough
                 follower.finish()
-                raise _failure(_read(failed) or {})
+                raise _failure(read_record(failed) or {})
             return self._make(key, log, make, lock)
 
     def _make_folder(self) -> None:
@@ -174,13 +174,15 @@ class BuildCache:
                 "build_s": round(time.time() - started, 3),
             }
             place.mkdir(exist_ok=True, mode=0o700)
-            _write(place / _RECORD, record)
+            write_record(place / _RECORD, record)
         except EnvironmentBuildError as error:
             located = EnvironmentBuildError(
                 error.message, hint=f"{error.hint}; build log: {log_file}", details=error.details
             )
             with suppress(OSError):
-                _write(failed, {"message": located.message, "hint": located.hint, "details": list(located.details)})
+                write_record(
+                    failed, {"message": located.message, "hint": located.hint, "details": list(located.details)}
+                )
                 _wipe(place)
             raise located from error
         except OSError as refused:
@@ -293,32 +295,6 @@ def _size(folder: Path) -> int:
 
 def _bytes(file: Path) -> int:
     return file.stat().st_size if file.exists() else 0
-
-
-def _stamp(file: Path) -> tuple[int, int] | None:
-    try:
-        found = file.stat()
-    except OSError:
-        return None
-    return found.st_ino, found.st_mtime_ns
-
-
-def _read(file: Path) -> dict[str, Any] | None:
-    try:
-        value = json.loads(file.read_bytes())
-    except (OSError, ValueError):
-        return None
-    return value if isinstance(value, dict) else None
-
-
-def _write(file: Path, value: Record) -> None:
-    """By temporary file, fsync and rename: the file is whole or not there."""
-    temporary = file.with_name(f".{file.name}.{os.getpid()}")
-    with temporary.open("w", encoding="utf-8") as handle:
-        json.dump(value, handle, indent=1)
-        handle.flush()
-        os.fsync(handle.fileno())
-    temporary.replace(file)
 
 
 def _wipe(place: Path) -> None:

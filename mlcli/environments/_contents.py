@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlcli import docker_engine
 from mlcli.domain.redaction import masked
+from mlcli.json_files import read_record, write_record
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -57,14 +57,12 @@ class Contents:
 def contents(client: DockerClient, image_id: str, home: Path) -> Contents:
     """What the image holds: kept below ``home``, else asked. An image that cannot tell is empty, which is no error."""
     kept = _file(home, image_id)
-    with suppress(OSError, ValueError, TypeError):
-        return _read(json.loads(kept.read_bytes()))
+    with suppress(KeyError, TypeError):
+        return _read(read_record(kept) or {})
     found = _asked(client, image_id)
     with suppress(OSError):  # asked again next time
         kept.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        temporary = kept.with_name(f".{kept.name}.{os.getpid()}")
-        temporary.write_text(json.dumps(asdict(found)), encoding="utf-8")
-        temporary.replace(kept)
+        write_record(kept, asdict(found))
     return found
 
 

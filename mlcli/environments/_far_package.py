@@ -21,7 +21,15 @@ from mlcli.ports.transports import Completed, Transport
 
 OLDEST = (3, 10)
 _ROOT = Path(__file__).parents[1]
-_TAKEN = ("__init__.py", "domain/*.py", "ports/*.py", "spec/__init__.py", "spec/requirements.py", "environments/*.py")
+_TAKEN = (
+    "__init__.py",
+    "json_files.py",
+    "domain/*.py",
+    "ports/*.py",
+    "spec/__init__.py",
+    "spec/requirements.py",
+    "environments/*.py",
+)
 _ANSWER_S = 120.0
 
 _BEGIN = f"""import os, sys

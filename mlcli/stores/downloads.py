@@ -11,7 +11,6 @@ nowhere: it may hold a signature.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 import time
@@ -19,10 +18,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from mlcli.domain.errors import StoreError, TransportError
+from mlcli.json_files import read_record, stamp, write_record
 from mlcli.ports.stores import DownloadCache
 
 if TYPE_CHECKING:
@@ -91,12 +91,12 @@ class WebDownloads(DownloadCache):
         place = self._place(url)
         with _store_errors(place):
             place.mkdir(parents=True, exist_ok=True, mode=0o700)
-            before = _stamp(place)
+            before = stamp(place / _RECORD)
             with _exclusive(
                 place / "lock", lambda: log(f"another process downloads {shown(url)}: waiting for it")
             ) as waited:
                 record = _read_record(place)
-                if record is None or not (waited and _stamp(place) != before):
+                if record is None or not (waited and stamp(place / _RECORD) != before):
                     record = self._current(url, place, record, log)
                 return place / record.folder / record.name
 
@@ -209,7 +209,7 @@ class _Download:
 
     def _begun(self) -> _Validators | None:
         """The validators of an interrupted download that can go on, else None."""
-        known = _read(self._part_record)
+        known = read_record(self._part_record)
         if known is None or not self._part.exists() or self._part.stat().st_size == 0:
             return None
         return _Validators(known.get("etag"), known.get("last_modified"))
@@ -254,7 +254,7 @@ class _Download:
     def _receive(self, response: httpx.Response, offset: int) -> None:
         validators = _Validators(response.headers.get("ETag"), response.headers.get("Last-Modified"))
         if offset == 0 and "Content-Encoding" not in response.headers:
-            _write(self._part_record, asdict(validators))
+            write_record(self._part_record, asdict(validators))
         progress = _Progress(self._url, offset, _total(response, offset), self._log)
         try:
             self._append(response, progress)
@@ -294,7 +294,7 @@ class _Download:
         self._part_record.unlink(missing_ok=True)
         validators = _Validators(response.headers.get("ETag"), response.headers.get("Last-Modified"))
         record = _Record(digest, name, size, validators)
-        _write(self._place / _RECORD, asdict(record))
+        write_record(self._place / _RECORD, asdict(record))
         self._log(f"downloaded {shown(self._url)} ({_human(size)})")
         return record
 
@@ -442,25 +442,9 @@ def _human(size: float) -> str:
     return f"{size:.1f} TB"
 
 
-def _stamp(place: Path) -> tuple[int, int] | None:
-    try:
-        found = (place / _RECORD).stat()
-    except OSError:
-        return None
-    return found.st_ino, found.st_mtime_ns
-
-
-def _read(file: Path) -> dict[str, Any] | None:
-    try:
-        value = json.loads(file.read_bytes())
-    except (OSError, ValueError):
-        return None
-    return value if isinstance(value, dict) else None
-
-
 def _read_record(place: Path) -> _Record | None:
     """The current version, if its file is there and whole."""
-    known = _read(place / _RECORD)
+    known = read_record(place / _RECORD)
     if known is None:
         return None
     record = _Record(known["folder"], known["name"], known["size"], _Validators(**known["validators"]))
@@ -468,15 +452,6 @@ def _read_record(place: Path) -> _Record | None:
         return record if (place / record.folder / record.name).stat().st_size == record.size else None
     except OSError:
         return None
-
-
-def _write(file: Path, value: Mapping[str, Any]) -> None:
-    temporary = file.with_name(f".{file.name}.{os.getpid()}")
-    with temporary.open("w", encoding="utf-8") as handle:
-        json.dump(value, handle)
-        handle.flush()
-        os.fsync(handle.fileno())
-    temporary.replace(file)
 
 
 @contextmanager
