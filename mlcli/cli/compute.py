@@ -221,6 +221,9 @@ def attach(
     password or a passphrase comes from MLCLI_SSH_PASSWORD or MLCLI_SSH_PASSPHRASE, the system's keyring, or is asked for, and
     then kept in the keyring.
     """
+    machine = type_ is not None and type_.lower() in {"virtualmachine", "vm", "ssh", "remote"}
+    if machine and not (file or address or resource_id or set_):
+        raise UsageError("which machine? give --address HOST")
     given: Flags = {
         "--name": (("name",), name),
         "--type": (("type",), type_),

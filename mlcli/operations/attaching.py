@@ -161,7 +161,7 @@ def _other_key(host: SshHost, shown: HostKeyError, accepted: str | None) -> Host
     )
 
 
-def problems(hosts: Mapping[str, SshHost], patience_s: float = PATIENCE_S) -> dict[str, str | None]:
+def problems(hosts: Mapping[str, SshHost], patience_s: float) -> dict[str, str | None]:
     """Which machines answer, all asked at the same time: name -> why not, None for one that does. Asks nobody for secrets."""
     told: dict[str, str | None] = dict.fromkeys(hosts, f"no answer within {patience_s:g} seconds")
 

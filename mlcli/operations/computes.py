@@ -27,6 +27,8 @@ _THIS_MACHINE = Compute(
     BUILT_IN, BUILT_IN, 0.0, description="This machine: jobs start at once, as many as are submitted."
 )
 _PREPARING = observe.UNSUBMITTED
+_PATIENCE_S = 5.0
+_PATIENCE_WITH_ONE_S = 20.0
 
 
 def create(services: Services, compute: Compute, login: Login | None = None) -> list[str]:
@@ -156,18 +158,18 @@ def records(services: Services, kind: str | None = None) -> list[dict[str, Any]]
 def record(services: Services, name: str, *, ask: bool = True) -> dict[str, Any]:
     """One compute, with what goes on there now. ``ask``: whether another machine answers. Raises NotFoundError."""
     compute = get(services, name)
-    problems = _problems([compute]) if ask else {}
+    problems = _problems([compute], _PATIENCE_WITH_ONE_S) if ask else {}
     return _record(services, compute, _live(services).get(name, []), problems.get(name))
 
 
-def _problems(computes: Sequence[Compute]) -> dict[str, str | None]:
+def _problems(computes: Sequence[Compute], patience_s: float = _PATIENCE_S) -> dict[str, str | None]:
     """Name -> why a machine does not answer."""
     hosts = {one.name: one.ssh for one in computes if one.ssh is not None}
     if not hosts:
         return {}
     from mlcli.operations import attaching
 
-    return attaching.problems(hosts)
+    return attaching.problems(hosts, patience_s)
 
 
 def _record(services: Services, compute: Compute, live: Sequence[Run], problem: str | None) -> dict[str, Any]:
@@ -259,7 +261,7 @@ def _node(compute: Compute, number: int, run: Run | None) -> dict[str, Any]:
 
 def _machine_node(services: Services, compute: Compute, host: SshHost) -> dict[str, Any]:
     """A machine is one node, however many jobs are on it."""
-    problem = _problems([compute])[compute.name]
+    problem = _problems([compute], _PATIENCE_WITH_ONE_S)[compute.name]
     live = _live(services).get(compute.name, [])
     submitted = [run for run in live if run.state not in _PREPARING and not observe.is_waiting(services, run)]
     return {

@@ -24,6 +24,7 @@ _BREAK = re.compile(r"\r\n|\n|\r")
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _PLAIN_NAME = re.compile(r"[A-Za-z_$][\w$-]*")
 _KEY_AND_VALUE = re.compile(r"(?P<before>\s*(?:-\s+)?[\"']?(?P<name>[\w.-]{1,120})[\"']?\s*:\s+)\S.*")
+_KEY_IN_FLOW = re.compile(r"[{,]\s*[\"']?(?P<name>[\w.-]{1,120})[\"']?\s*:\s*")
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,6 +165,9 @@ def shown_line(line: str, *, secret: bool = False) -> str:
     found = _KEY_AND_VALUE.fullmatch(line)
     if found and is_secret_name(found["name"]):
         line = found["before"] + MASK
+    inside = next((key for key in _KEY_IN_FLOW.finditer(line) if is_secret_name(key["name"])), None)
+    if inside:
+        line = line[: inside.end()] + MASK
     return line if len(line) <= _MAX_SHOWN else line[:_MAX_SHOWN] + " ..."
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from mlcli.domain.errors import Diagnostic
 from mlcli.domain.job import Generation
+from mlcli.domain.redaction import is_secret_name
 from mlcli.spec.accepts import accepts
 from mlcli.spec.generation import JOB_TYPES, Kind
 from mlcli.spec.load import Document, Path_
@@ -278,7 +279,8 @@ def _type_hint(error: Any, path: Path_, document: Document) -> str | None:
     wanted = error.schema.get("type")
     if wanted == "string" and isinstance(error.instance, (int, float, bool)):
         written = document.written(path)
-        return f"put it in quotes: '{written}'" if written is not None else "put it in quotes"
+        shown = written is not None and not is_secret_name(str(path[-1]) if path else "")
+        return f"put it in quotes: '{written}'" if shown else "put it in quotes"
     if error.instance is None:
         return "give it a value, or take the key out"
     if str(path[-1]).endswith("timeout"):

@@ -240,6 +240,9 @@ def test_no_secret_is_shown_with_its_line() -> None:
     assert shown_line("path: https://me:pw@example.com/x?sig=abc&a=1") == "path: https://***@example.com/x?sig=***&a=1"
     assert shown_line("  api_token: abc  # mine") == "  api_token: ***"
     assert shown_line("db_password: 5") == "db_password: ***"
+    assert shown_line("login: {user: ann, db_password: 'a, b', x: 1}") == "login: {user: ann, db_password: ***"
+    assert shown_line('{"user":"ann","db_password":"a"}') == '{"user":"ann","db_password":***'
+    assert shown_line("command: echo {a: 1, monkey: 2}") == "command: echo {a: 1, monkey: 2}"
     assert len(shown_line("x" * 10_000)) < 500
 
 

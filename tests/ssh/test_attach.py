@@ -473,6 +473,25 @@ def test_a_password_that_is_typed(worded: Sshd, person: Any, tmp_path: Path) -> 
     assert ok(ann("compute", "show", "box"))["state"] == "Running"
 
 
+@pytest.mark.parametrize(
+    "settings",
+    ["{admin_password: hunter2, admin_usernam: x}", "\n  admin_password: 7654321", "{admin_password: [hunter2]}"],
+)
+def test_a_password_in_a_file_that_is_wrong_is_not_shown(
+    person: Any, ssh_host: Sshd, tmp_path: Path, settings: str
+) -> None:
+    (tmp_path / "vm.yml").write_text(f"name: box\ntype: virtualmachine\nresource_id: host\nssh_settings: {settings}\n")
+    done = person(ssh_host)("compute", "attach", "-f", "vm.yml")
+    assert (done.code, "vm.yml:" in done.stderr) == (1, True)
+    assert "hunter2" not in done.stderr
+    assert "7654321" not in done.stderr
+
+
+def test_a_machine_without_an_address(person: Any, ssh_host: Sshd) -> None:
+    done = person(ssh_host)("compute", "attach", "-n", "box", "-t", "VirtualMachine")
+    assert (done.code, "give --address HOST" in done.stderr) == (2, True)
+
+
 # odd machines
 
 
