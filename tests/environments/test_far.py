@@ -444,8 +444,8 @@ import sys
 from mlcli.domain.job import EnvironmentSpec
 from mlcli.domain.settings import Settings
 from mlcli.environments.far import FarBuilder
-from tests.environments.test_far import Elsewhere
-builder = FarBuilder("venv", Elsewhere(), Settings(kill_grace_s=2.0), sys.argv[1])
+from mlcli.transports.local import LocalTransport
+builder = FarBuilder("venv", LocalTransport(), Settings(kill_grace_s=2.0), sys.argv[1])
 builder.build(builder.plan(EnvironmentSpec(conda={"dependencies": [{"pip": sys.argv[2:]}]})), print)
 """
 
