@@ -172,7 +172,8 @@ def leaderboard(session: Session, which: Any, sort: str | None, condition: str |
     if desc:
         orders = tuple(replace(order, descending=order.descending is not False) for order in orders)
     entries = board.leaderboard(session.services, which, conditions, orders)
-    asked = [(one.kind, one.key) for one in (*orders, *conditions) if one.kind in {"metrics", "params"}]
+    named = [*((one.kind, one.key) for one in orders), *((one.kind, one.key) for one in conditions)]
+    asked = [(kind, key) for kind, key in named if kind in {"metrics", "params"}]
     rows = []
     for entry, record in zip(entries, summaries(session.services, [entry.run for entry in entries]), strict=True):
         logged = {name: plain(summary.last) for name, summary in entry.tracked.metrics.items()}
@@ -203,12 +204,10 @@ def logged(session: Session, run: Any) -> Iterator[tuple[str, Any]]:
     """
     from mlcli.operations import tracking
 
-    of = tracking.Subject(run, run.name)
-    found = tracking.find_or_tell(session.services, of)
+    found = tracking.find_or_tell(session.services, tracking.Subject(run, run.name))
     yield "metrics", {name: short(name, found.tracked.metrics[name]) for name in ordered(found.tracked.metrics)}
     if found.tracked.params:
         yield "params", {name: masked(value) for name, value in found.tracked.params.items()}
-    nested = tracking.children(session.services, run) if found.answered else []
-    if nested:
-        yield "nested_runs", nested
+    if found.nested:
+        yield "nested_runs", list(found.nested)
     tell_damage(session, run.name, found.tracked)

@@ -41,14 +41,14 @@ class Subject:
 
 @dataclass(frozen=True)
 class Findings:
-    """What a run has logged. ``sources``: metric -> the reader that knows it. ``complete``: no more will come. ``answered``:
-    its machine has, or need not be asked.
+    """What a run has logged. ``sources``: metric -> the reader that knows it. ``nested``: the runs that
+    are nested in it, in the order in which they began. ``complete``: no more will come.
     """
 
     tracked: Tracked = field(default_factory=Tracked)
     sources: Mapping[str, str] = field(default_factory=dict)
+    nested: Sequence[Mapping[str, Any]] = ()
     complete: bool = False
-    answered: bool = True
 
 
 def subject(services: Services, name: str) -> Subject:
@@ -57,7 +57,7 @@ def subject(services: Services, name: str) -> Subject:
     run = observe.get(services, parent)
     if not slash:
         return Subject(run, name)
-    nested = children(services, run)
+    nested = find(services, Subject(run, parent)).nested
     for entry in nested:
         if child in {entry["run_id"], entry["run_name"]}:
             return Subject(run, name, entry["run_id"])
@@ -66,9 +66,7 @@ def subject(services: Services, name: str) -> Subject:
     raise NotFoundError(f"job {parent} has no nested run {child!r}", hint=_near(child, names) or has)
 
 
-def children(services: Services, run: Run) -> list[dict[str, Any]]:
-    """The runs that are nested in it, in the order in which they began."""
-    files = RunFilesOf(services, run)
+def _nested(files: RunFilesOf) -> list[dict[str, Any]]:
     found = []
     for path in files.below(layout.CHILDREN):
         folder, _, file = path.partition("/")
@@ -100,7 +98,7 @@ def find(services: Services, of: Subject) -> Findings:
     if files.stale:
         tracked = replace(tracked, notices=(*tracked.notices, f"as of the last look: {files.stale}"))
     complete = of.run.state.is_end and not tracked.notices
-    found = Findings(tracked, sources, complete, answered=not files.stale)
+    found = Findings(tracked, sources, () if of.child else _nested(files), complete)
     if of.child is None and (found.complete or files.size > _WORTH_KEEPING):
         _keep(services, of.run, found, states)
     return found
@@ -111,7 +109,7 @@ def find_or_tell(services: Services, of: Subject) -> Findings:
     try:
         return find(services, of)
     except (TransportError, StoreError) as failed:
-        return Findings(Tracked(notices=(failed.message,)), answered=False)
+        return Findings(Tracked(notices=(failed.message,)))
 
 
 def history(services: Services, of: Subject, found: Findings, metric: str, most: int | None = None) -> Series:
@@ -207,6 +205,7 @@ def _keep(
         tracked = found.tracked
         metrics = {name: [found.sources[name], *figures(summary)] for name, summary in tracked.metrics.items()}
         value |= {"metrics": metrics, "params": tracked.params, "tags": tracked.tags, "damaged": tracked.damaged}
+        value["nested"] = found.nested
     else:
         value["readers"] = {name: state() for name, state in states.items() if state}
     path = f"{services.runs.folder(run.name)}/{layout.TRACKED_DOCUMENT}"
@@ -224,7 +223,8 @@ def _keep(
 def _decoded(kept: Mapping[str, Any]) -> Findings:
     metrics = {name: summary_of(said[1:]) for name, said in kept["metrics"].items()}
     sources = {name: said[0] for name, said in kept["metrics"].items()}
-    return Findings(Tracked(metrics, kept["params"], kept["tags"], kept["damaged"]), sources, complete=True)
+    tracked = Tracked(metrics, kept["params"], kept["tags"], kept["damaged"])
+    return Findings(tracked, sources, kept["nested"], complete=True)
 
 
 def damage(label: str, tracked: Tracked) -> Iterator[str]:
