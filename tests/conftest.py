@@ -19,7 +19,13 @@ import pytest
 
 import mlcli as package
 
-pytest_plugins = ["tests.engines.docker", "tests.engines.registry", "tests.engines.sshd", "tests.engines.plugin"]
+pytest_plugins = [
+    "tests.engines.docker",
+    "tests.engines.mlflow",
+    "tests.engines.registry",
+    "tests.engines.sshd",
+    "tests.engines.plugin",
+]
 
 COMMAND = Path(sys.executable).parent / "mlcli"
 DEADLINE_S = 120.0

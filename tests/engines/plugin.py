@@ -13,6 +13,7 @@ from tests.engines.docker import SESSION, release_shared_daemon
 MARKERS = {
     "docker": {"docker_engine", "own_docker_engine", "tcp_docker_engine", "small_docker_engine"},
     "ssh": {"ssh_host", "ssh_hosts", "make_ssh_host", "docker_over_ssh"},
+    "mlflow": {"mlflow_python"},
 }
 FIRST_START_S = 900
 
