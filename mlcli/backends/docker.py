@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from importlib.util import cache_from_source
 from pathlib import Path
 from typing import Any
 
@@ -127,8 +128,11 @@ class DockerBackend(FolderBackend):
 
     def _place_launcher(self, folder: Path, record: dict[str, Any], *, alone: bool) -> None:
         """What the container starts, and what it is to start; secrets only in files that are read and removed at once."""
-        for name in agent.FILES:
-            self._transport.put(Path(agent.__file__).parent / name, str(folder / _launcher.FOLDER / name))
+        home = Path(agent.__file__).parent
+        compiled = f"__pycache__/{Path(cache_from_source(agent.__file__)).name}"
+        bytecode = [compiled] if (home / compiled).is_file() else []  # taken where the image's Python is as ours
+        for name in (*agent.FILES, *bytecode):
+            self._transport.put(home / name, str(folder / _launcher.FOLDER / name))
         self._transport.write(str(folder / _launcher.SCRIPT), _launcher.TEXT.encode())
         plain = _launcher.plain_launch(record, alone=alone)
         self._transport.write(str(folder / _launcher.PLAIN), plain.encode(errors="surrogateescape"))
