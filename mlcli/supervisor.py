@@ -1,5 +1,6 @@
-"""The detached process that carries one submitted run through its preparation, ``python -m mlcli.supervisor WS run RUN``, or
-gives out the nodes of a compute while runs wait for them, ``python -m mlcli.supervisor WS queue COMPUTE``.
+"""The detached process that carries one submitted run through its preparation, or drives a sweep from its first trial to its
+last, ``python -m mlcli.supervisor WS run RUN``; or gives out the nodes of a compute while runs wait for them,
+``python -m mlcli.supervisor WS queue COMPUTE``.
 
 It leads a session of its own, so that a closed terminal does not end it and a cancel can end it with all that it
 started. It may be killed at any time: the next command that looks at the run starts another.
@@ -11,6 +12,7 @@ import os
 import sys
 
 from mlcli.domain.errors import MlcliError
+from mlcli.operations.observe import SWEEP
 from mlcli.operations.queueing import bring, watch
 from mlcli.workspace import open_workspace
 
@@ -24,6 +26,10 @@ def main(workspace_name: str, what: str, name: str) -> None:
         services.patience_s = _PATIENCE_S
         if what == "queue":
             watch(services, name)
+        elif services.runs.get(name).job_type == SWEEP:
+            from mlcli.operations.sweep import drive
+
+            drive(services, name)
         elif bring(services, name, detached=True):
             holder = services.holder(name)
             os.execv(holder[0], holder)  # noqa: S606  (waiting takes a small program)

@@ -194,7 +194,9 @@ class Workspace:
 
     def supervise(self, run: str) -> None:
         """Start the detached supervisor of a run, in a session of its own; its output goes to the run's system logs."""
-        self._detach(self._supervisor("run", run), self.runs.folder(run) / layout.SUPERVISOR_LOG)
+        pid = self._detach(self._supervisor("run", run), self.runs.folder(run) / layout.SUPERVISOR_LOG)
+        with suppress(ProcessLookupError):  # so quick that it has ended
+            self.runs.write_document(run, layout.SUPERVISOR_DOCUMENT, agent.identity(pid))
 
     def hold(self, run: str) -> None:
         """Start the process that waits for the turn of a queued run, and is its supervisor then."""

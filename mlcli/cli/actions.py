@@ -72,18 +72,6 @@ def list_runs(session: Session, which: RunFilter, more: str | None) -> None:
         session.console.notice(f"only the newest {len(shown)} are shown: {more}")
 
 
-def follow(session: Session, name: str) -> Run:
-    """Print the log from its first byte to its last, and answer the ended run. Ctrl-C stops the following, not the job."""
-    from mlcli.operations.stream import stream
-
-    try:
-        return stream(session.services, name, session.console.log, session.console.notice)
-    except KeyboardInterrupt:
-        raise goes_on(name) from None
-    finally:
-        session.console.end_log()
-
-
 def goes_on(name: str) -> Interrupted:
     """What Ctrl-C leaves behind: a job that runs, and how to come back to it."""
     return Interrupted(

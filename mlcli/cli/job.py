@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from mlcli.cli import actions
 from mlcli.cli.command import Noun, Session
+from mlcli.cli.following import follow
 from mlcli.cli.options import (
     Condition,
     Descending,
@@ -102,6 +103,7 @@ def create(
     """
     from mlcli.cli import environment_again
     from mlcli.cli.jobfile import read, save
+    from mlcli.domain.sweep import SweepJob
     from mlcli.operations import registry_password
     from mlcli.operations.plan import plan as make_plan
     from mlcli.operations.submit import submit
@@ -109,6 +111,17 @@ def create(
     in_container = actions.asked_container(docker=docker, no_docker=no_docker)
     overrides = set_ if environment_of is None else environment_again.overrides(set_)
     job = read(session, file, overrides=overrides, name=name, check=not skip_validation, submitting=not dry_run)
+    if isinstance(job, SweepJob):
+        from mlcli.cli import sweep_actions
+
+        if keep_container or environment_of is not None:
+            raise UsageError("--keep-container and --environment-of are for command jobs, and this is a sweep")
+        sweep = sweep_actions.create(
+            session, job, given=file, save_as=save_as, in_container=in_container, dry_run=dry_run
+        )
+        if sweep is not None:
+            _show_begun(session, sweep, web=web, stream=stream, hand_on_code=propagate_exit_code)
+        return
     job = registry_password.set_apart(job)
     if environment_of is None:
         plan = make_plan(session.services, job, in_container=in_container, keep_container=keep_container)
@@ -130,10 +143,14 @@ def create(
         if plan.run in session.services.runs.complete(plan.run):
             raise actions.goes_on(plan.run) from None
         raise
+    _show_begun(session, run, web=web, stream=stream, hand_on_code=propagate_exit_code)
+
+
+def _show_begun(session: Session, run: Run, *, web: bool, stream: bool, hand_on_code: bool) -> None:
     if web:
         _no_web_page(session)
     if stream:
-        _stream_to_end(session, run, hand_on_code=propagate_exit_code)
+        _stream_to_end(session, run, hand_on_code=hand_on_code)
     else:
         _show_created(session, run)
 
@@ -150,7 +167,7 @@ def _show_plan(session: Session, plan: Plan) -> None:
 
 def _stream_to_end(session: Session, run: Run, *, hand_on_code: bool) -> None:
     session.console.notice(f"job {run.name}")
-    ended = actions.follow(session, run.name)
+    ended = follow(session, run.name)
     actions.show_ended(session, ended)
     actions.check_success(session, ended, hand_on_code=hand_on_code)
 
@@ -317,6 +334,7 @@ def list_(
         created_after=values.moment(since, "--since", now) if since else None,
         created_before=values.moment(until, "--until", now) if until else None,
         parent=parent_job_name,
+        without_parent=parent_job_name is None,
         include_archived=include_archived,
         archived_only=archived_only,
         limit=None if all_results else max_results,
@@ -360,7 +378,7 @@ def stream(session: Session, *, name: JobName, propagate_exit_code: HandOnCode) 
     Prints the log from its first byte, also of a job that has ended. Exit code 1 when the job failed (or the job's own,
     with --propagate-exit-code). Ctrl-C stops the following, not the job, with exit code 130.
     """
-    ended = actions.follow(session, name)
+    ended = follow(session, name)
     actions.check_success(session, ended, hand_on_code=propagate_exit_code)
 
 

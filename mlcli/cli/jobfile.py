@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mlcli.domain.errors import MlcliError, NotFoundError
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from mlcli.cli.command import Session
     from mlcli.domain.errors import Diagnostic
     from mlcli.domain.job import CommandJob
+    from mlcli.domain.sweep import SweepJob
 
 STANDARD_INPUT = "-"
 _SUFFIXES = {".yml", ".yaml"}
@@ -87,13 +88,13 @@ def _in_folder(path: Path) -> str | None:
 
 def read(
     session: Session, given: str, *, overrides: Sequence[str], name: str | None, check: bool, submitting: bool
-) -> CommandJob:
+) -> CommandJob | SweepJob:
     """The job of a file, its warnings shown. Raises InvalidSpecError with everything that is wrong with it."""
     from mlcli.operations.files import DiskFiles
-    from mlcli.spec.jobs import read_job
+    from mlcli.spec.jobs import LoadedJob, read
 
     taken = source(given)
-    loaded = read_job(
+    loaded = read(
         taken.text,
         taken.name,
         taken.base,
@@ -104,7 +105,7 @@ def read(
         submitting=submitting,
     )
     show_diagnostics(session, loaded.warnings)
-    return loaded.job
+    return loaded.job if isinstance(loaded, LoadedJob) else loaded.sweep
 
 
 def show_diagnostics(session: Session, found: Sequence[Diagnostic]) -> None:
@@ -119,12 +120,17 @@ def save(job: CommandJob, given: str, name: str, target: Path) -> None:
     """Write the job of the file ``given`` in its normal form, with the name it got. In another folder than that file's its
     paths are absolute. Raises MlcliError when the file cannot be written.
     """
-    from mlcli.cli.formats import as_yaml
     from mlcli.spec.standalone import standalone
 
     beside = target.absolute().parent == base(given)
-    document = job.document if beside else standalone(job)
+    write({**(job.document if beside else standalone(job)), "name": name}, target)
+
+
+def write(document: Mapping[str, Any], target: Path) -> None:
+    """Write a job's normal form. Raises MlcliError when the file cannot be written."""
+    from mlcli.cli.formats import as_yaml
+
     try:
-        target.write_text(as_yaml({**document, "name": name}), encoding="utf-8")
+        target.write_text(as_yaml(document), encoding="utf-8")
     except OSError as error:
         raise MlcliError(f"--save-as: {target} cannot be written: {error.strerror}") from error

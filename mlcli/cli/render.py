@@ -80,6 +80,11 @@ class Console:
         return self._output is not None or self._select is not None
 
     @property
+    def draws(self) -> bool:
+        """Whether standard output is a terminal on which things may change in their place."""
+        return sys.stdout.isatty() and os.environ.get("TERM") != "dumb" and not self.asks_for_record
+
+    @property
     def interactive(self) -> bool:
         """Whether a person can be asked: both ends are a terminal."""
         return sys.stdin.isatty() and sys.stderr.isatty()

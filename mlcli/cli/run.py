@@ -7,6 +7,7 @@ from typing import Annotated
 
 from mlcli.cli import actions
 from mlcli.cli.command import Noun, Session
+from mlcli.cli.following import follow
 from mlcli.cli.options import (
     Condition,
     Descending,
@@ -94,6 +95,7 @@ def list_(
         compute=compute_target_name,
         tags=values.wanted_tags(tags),
         parent=parent_run_id,
+        without_parent=parent_run_id is None,
         limit=last,
     )
     if sort is not None or filter_ is not None:
@@ -123,7 +125,7 @@ def cancel(session: Session, *, run: OldRunName) -> None:
 @NOUN.command("monitor-logs", "mlcli run monitor-logs -r my_job")
 def monitor_logs(session: Session, *, run: OldRunName) -> None:
     """Follow a run's log to its end; the same as `mlcli job stream`."""
-    actions.check_success(session, actions.follow(session, run), hand_on_code=False)
+    actions.check_success(session, follow(session, run), hand_on_code=False)
 
 
 @NOUN.command("download-logs", "mlcli run download-logs -r my_job -d ./logs")

@@ -10,6 +10,7 @@ NOUNS: Mapping[str, str] = {
     "job": "Submit jobs, watch them, fetch what they made.",
     "run": "The same jobs under the older names of these commands.",
     "experiment": "The names under which jobs are grouped.",
+    "sweep": "The trials of a sweep, and the best of them.",
     "environment": "What jobs run in: registered by name, built once, found for ever.",
     "data": "Files for jobs to read, under a name and a version.",
     "dataset": "The same data under the older names of these commands.",

@@ -149,17 +149,12 @@ def job(record: Record) -> RenderableType:
     )
 
 
-def number(value: Any) -> str:
-    """As short as it can be read."""
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
-
-
 def _sweep(record: Record | None) -> list[tuple[str, Any]]:
     """How a sweep stands, and its best trial."""
     if record is None:
         return []
-    best = f"{record['best_trial']}  {record['primary_metric']} = {number(record['best_metric'])}"
-    values = {name: number(value) for name, value in (record["best_values"] or {}).items()}
+    best = f"{record['best_trial']}  {record['primary_metric']} = {figure(record['best_metric'])}"
+    values = {name: figure(value) for name, value in (record["best_values"] or {}).items()}
     return [
         ("Goal", f"{record['goal']} {record['primary_metric']}"),
         ("Trials", f"{record['summary']}; at most {record['max_total_trials']}"),

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from enum import Enum
 from typing import Any
 
-from mlcli.domain.run import Event, ExitRecord
+from mlcli.domain.run import Event, ExitRecord, Run
 from mlcli.domain.state import Reason, State
 
 LOST_GRACE_S = 30.0
@@ -65,6 +65,13 @@ def reconcile(state: State, since: float, observation: Observation, now: float) 
     event = _seen(since, observation, now)
     if event is None or not state.may_become(event.state):
         return None
+    return event
+
+
+def attributed(run: Run, event: Event) -> Event:
+    """The end of a run that its sweep asked to stop, as the sweep's doing: agents know only that somebody has cancelled."""
+    if event.reason is Reason.CANCELED_BY_USER and run.reason is Reason.STOP_REQUESTED:
+        return replace(event, reason=Reason.EARLY_TERMINATION, message=run.message)
     return event
 
 

@@ -84,7 +84,10 @@ def moved_by(run: Run, event: Event) -> Run:
 
 @dataclass(frozen=True)
 class RunFilter:
-    """Which runs ``list`` gives, newest first. Every field narrows; None does not ask. Times as in :class:`Run`."""
+    """Which runs ``list`` gives, newest first. Every field narrows; None does not ask. Times as in :class:`Run`.
+
+    ``without_parent``: only those that are no trials of a sweep.
+    """
 
     states: frozenset[State] | None = None
     experiment_name: str | None = None
@@ -93,6 +96,7 @@ class RunFilter:
     created_after: float | None = None
     created_before: float | None = None
     parent: str | None = None
+    without_parent: bool = False
     include_archived: bool = False
     archived_only: bool = False
     name_prefix: str | None = None

@@ -15,7 +15,8 @@ class Settings:
     ``local_container``: whether a job on this machine that names an image runs in a container: ``auto`` (when a Docker
     Engine answers), ``always`` or ``never``. ``environments_shared``: a second place where built environments are looked
     for and put: a folder, or an image repository (``docker://registry/name``). ``environments_base_image``: what a job
-    runs in that wants a container and names no image.
+    runs in that wants a container and names no image. ``sweep_failures``: a sweep gives up when so many of its trials have
+    failed before one completed; 0 means never.
     """
 
     snapshot_max_mb: float = field(default=300.0, metadata={"name": "snapshot_max_mb"})
@@ -26,3 +27,4 @@ class Settings:
     )
     environments_shared: str = field(default="", metadata={"name": "environments.shared"})
     environments_base_image: str = field(default="python:3.12-slim", metadata={"name": "environments.base_image"})
+    sweep_failures: int = field(default=10, metadata={"name": "sweep.failures"})

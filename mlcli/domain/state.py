@@ -74,6 +74,7 @@ class Reason(str, Enum):
     RUNNING = "running"
     FINALIZING = "finalizing"
     CANCEL_REQUESTED = "cancel_requested"
+    STOP_REQUESTED = "stop_requested"
     COMPLETED = "completed"
     COMMAND_FAILED = "command_failed"
     KILLED_BY_SIGNAL = "killed_by_signal"
@@ -82,7 +83,9 @@ class Reason(str, Enum):
     SUBMIT_FAILED = "submit_failed"
     LOST = "lost"
     CANCELED_BY_USER = "canceled_by_user"
+    EARLY_TERMINATION = "early_termination"
     TIME_LIMIT = "time_limit"
+    TRIALS_FAILED = "trials_failed"
     UNREACHABLE = "unreachable"
 
     @property
@@ -100,6 +103,7 @@ _STATE_OF = {
     Reason.RUNNING: State.RUNNING,
     Reason.FINALIZING: State.FINALIZING,
     Reason.CANCEL_REQUESTED: State.CANCEL_REQUESTED,
+    Reason.STOP_REQUESTED: State.CANCEL_REQUESTED,  # by a policy of the sweep that the run is a trial of
     Reason.COMPLETED: State.COMPLETED,
     Reason.COMMAND_FAILED: State.FAILED,
     Reason.KILLED_BY_SIGNAL: State.FAILED,
@@ -108,7 +112,9 @@ _STATE_OF = {
     Reason.SUBMIT_FAILED: State.FAILED,
     Reason.LOST: State.FAILED,
     Reason.CANCELED_BY_USER: State.CANCELED,
+    Reason.EARLY_TERMINATION: State.CANCELED,
     # Azure ML: "once this limit is reached, the system cancels the job".
     Reason.TIME_LIMIT: State.CANCELED,
+    Reason.TRIALS_FAILED: State.FAILED,
     Reason.UNREACHABLE: State.NOT_RESPONDING,
 }

@@ -15,15 +15,25 @@ from mlcli.ports.services import Services
 _SUPERVISOR_GRACE_S = 5.0
 
 
-def cancel(services: Services, name: str) -> Run:
-    """Ask for the end and answer the run as it is then: CancelRequested while its processes are ending, or its end.
+def cancel(
+    services: Services,
+    name: str,
+    reason: Reason = Reason.CANCEL_REQUESTED,
+    message: str = "asked for by a person",
+) -> Run:
+    """Ask for the end and answer the run as it is then: CancelRequested while its processes are ending, or its end. A sweep's
+    supervisor ends its trials, then the sweep.
 
     A run that has ended already is left as it is. Raises NotFoundError.
     """
     run = observe.get(services, name)
     if run.state.is_end:
         return run
-    services.runs.append(name, Event(Reason.CANCEL_REQUESTED, time.time(), "asked for by a person"))
+    services.runs.append(name, Event(reason, time.time(), message))
+    if run.job_type == observe.SWEEP:
+        if run.state in observe.UNSUBMITTED:  # it prepares: there is no trial yet
+            stop_supervisor(services, name)
+        return observe.get(services, name)
     try:
         services.backend(run.backend).cancel(observe.handle(services, run))
     finally:  # a machine that does not answer has no say about a process of this one

@@ -71,13 +71,10 @@ def carry(services: Services, name: str, *, detached: bool = False) -> None:
 
 def _carry(services: Services, name: str, lease: Lease, *, patient: bool) -> None:
     runs = services.runs
-    keeper = _LeaseKeeper(services, lease)
-    try:
+    with failures_told(services, name, lease):
         plan, snapshot = load_plan(runs, name)
-        runs.append(name, Event(Reason.PREPARING, time.time(), plan.environment.description), lease)
-        with _preparation_log(runs.folder(name) / layout.PREPARATION_LOG) as log:
-            again = _Again(keeper, log, _patience_s(services, plan, patient=patient))
-            prepared = again(lambda: _prepare(services, plan, snapshot, log, keeper))
+        with preparation(services, plan, lease, patient=patient) as (log, keeper, again):
+            prepared = again(lambda: prepare(services, plan, snapshot, log, keeper))
             keeper.check()
             if plan.node is not None:
                 allocation = load_allocation(runs, name)
@@ -88,7 +85,15 @@ def _carry(services: Services, name: str, lease: Lease, *, patient: bool) -> Non
                 prepared = replace(prepared, allocation=allocation)
             snapshots = services.snapshots if snapshot else None
             answer = again(lambda: services.backend(plan.backend).submit(prepared, snapshots))
-        _submitted(services, name, answer, lease)
+        submitted(services, name, answer, lease)
+
+
+@contextmanager
+def failures_told(services: Services, name: str, lease: Lease) -> Iterator[None]:
+    """What goes wrong inside becomes the end of the run, with its message."""
+    runs = services.runs
+    try:
+        yield
     except _Away:
         return  # nothing is lost: the next command that looks at the run has it carried on
     except _Canceled:
@@ -102,6 +107,17 @@ def _carry(services: Services, name: str, lease: Lease, *, patient: bool) -> Non
         raise
 
 
+@contextmanager
+def preparation(
+    services: Services, plan: Plan, lease: Lease, *, patient: bool
+) -> Iterator[tuple[Callable[[str], None], LeaseKeeper, Again]]:
+    """The run is Preparing: its log, what keeps the lease meanwhile, and what calls a machine that may be away."""
+    keeper = LeaseKeeper(services, lease)
+    services.runs.append(plan.run, Event(Reason.PREPARING, time.time(), plan.environment.description), lease)
+    with _preparation_log(services.runs.folder(plan.run) / layout.PREPARATION_LOG) as log:
+        yield log, keeper, Again(keeper, log, _patience_s(services, plan, patient=patient))
+
+
 def _patience_s(services: Services, plan: Plan, *, patient: bool) -> float | None:
     """How long a machine that does not answer is waited for, once; None where there is none to wait for."""
     if not services.backend(plan.backend).is_far:
@@ -109,15 +125,16 @@ def _patience_s(services: Services, plan: Plan, *, patient: bool) -> float | Non
     return _MACHINE_AWAY_S if patient else 0.0
 
 
-class _Again:
+class Again:
     """Calls what may be done again until the job's machine answers. Raises _Away when it has been away for too long."""
 
-    def __init__(self, keeper: _LeaseKeeper, log: Callable[[str], None], patience_s: float | None) -> None:
+    def __init__(self, keeper: LeaseKeeper, log: Callable[[str], None], patience_s: float | None) -> None:
         self._keeper = keeper
         self._log = log
         self._patience_s = patience_s
 
     def __call__(self, act: Callable[[], _Done]) -> _Done:
+        """What it answers."""
         since = None
         while True:
             try:
@@ -137,9 +154,10 @@ def _one_line(error: MlcliError) -> str:
     return f"{error.message} ({error.hint})" if error.hint else error.message
 
 
-def _prepare(
-    services: Services, plan: Plan, snapshot: str | None, log: Callable[[str], None], keeper: _LeaseKeeper
+def prepare(
+    services: Services, plan: Plan, snapshot: str | None, log: Callable[[str], None], keeper: LeaseKeeper
 ) -> Prepared:
+    """Build the environment and bring the inputs; what is there already is not made again."""
     builder = services.environment_builder_named(plan.environment.builder, plan.backend)
     activation = builder.build(plan.environment, keeper.watching(log))
     services.runs.write_document(
@@ -234,7 +252,8 @@ def _partial(target: Path) -> Path:
     return target.with_name(f".{target.name}.{os.getpid()}.{time.monotonic_ns()}.partial")
 
 
-def _submitted(services: Services, name: str, answer: Submission, lease: Lease) -> None:
+def submitted(services: Services, name: str, answer: Submission, lease: Lease | None) -> None:
+    """Write down what the backend has answered."""
     if isinstance(answer, Rejected):
         services.runs.append(name, Event(Reason.SUBMIT_FAILED, time.time(), answer.message), lease)
         return
@@ -245,7 +264,7 @@ def _submitted(services: Services, name: str, answer: Submission, lease: Lease) 
         services.runs.append(name, Event(Reason.STARTING, time.time(), message), lease)
 
 
-class _LeaseKeeper:
+class LeaseKeeper:
     """Renews the lease while slow work goes on, and notices a cancellation between its lines."""
 
     def __init__(self, services: Services, lease: Lease) -> None:
@@ -253,11 +272,15 @@ class _LeaseKeeper:
         self._lease = lease
         self._renewed_at = time.monotonic()
 
-    def check(self) -> None:
-        """Raise when the person has cancelled the run; keep the lease."""
+    def renew(self) -> None:
+        """Keep the lease. Raises LeaseLostError."""
         if time.monotonic() - self._renewed_at > _RENEW_EVERY_S:
             self._lease = self._services.runs.renew(self._lease)
             self._renewed_at = time.monotonic()
+
+    def check(self) -> None:
+        """Raise when the person has cancelled the run; keep the lease."""
+        self.renew()
         if self._services.runs.get(self._lease.run).state is State.CANCEL_REQUESTED:
             raise _Canceled
 
@@ -294,13 +317,14 @@ def _preparation_log(path: Path) -> Iterator[Callable[[str], None]]:
 def load_plan(runs: RunStore, name: str) -> tuple[Plan, str | None]:
     """The plan and the snapshot's digest, read back from ``plan.json``. Raises StoreError when that is gone or damaged."""
     try:
-        return _plan(runs.document(name, layout.PLAN_DOCUMENT))
+        return plan_of(runs.document(name, layout.PLAN_DOCUMENT))
     except (TypeError, KeyError, ValueError) as error:
         file = runs.folder(name) / layout.PLAN_DOCUMENT
         raise StoreError(f"{file} is gone or damaged", hint="submit the job once more") from error
 
 
-def _plan(document: Mapping[str, Any]) -> tuple[Plan, str | None]:
+def plan_of(document: Mapping[str, Any]) -> tuple[Plan, str | None]:
+    """The plan and the snapshot's digest of such a document. Raises TypeError, KeyError or ValueError when it is none."""
     plan = dict(document["plan"])
     environment = dict(plan["environment"])
     spec = dict(environment["spec"])

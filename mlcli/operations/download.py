@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from mlcli.domain.errors import MlcliError, NotFoundError
 from mlcli.domain.plan import OutputPlan
+from mlcli.domain.run import Run, RunFilter
 from mlcli.operations import layout, observe
 from mlcli.operations.carry import load_plan
 from mlcli.ports.services import Services
@@ -35,20 +37,51 @@ def download(
 
     Default: ``outputs/``, ``logs/``, ``user_logs/`` and ``system_logs/``. ``outputs``: only ``outputs/``; ``logs``: only
     the logs; ``output_name``: only that named output, as ``named-outputs/NAME``; ``everything``: all of it.
+    Of a sweep it is the best trial's; with ``everything`` that of every trial, each in a folder of its name.
     Raises NotFoundError when there is no such run or output, MlcliError for an output that is not kept with the run.
     """
     run = observe.get(services, name)
+    parts = _Parts(outputs, everything, logs, output_name)
+    if run.job_type != observe.SWEEP:
+        return _fetch(services, run, target / name, parts, progress)
+    from mlcli.operations.sweep_report import best_trial
+
+    if not everything:
+        best = services.runs.get(best_trial(services, run).run)
+        return _fetch(services, best, target / name, parts, progress)
+    trials = services.runs.list(RunFilter(parent=name, include_archived=True))
+    return [
+        path
+        for trial in reversed(trials)
+        for path in _fetch(services, trial, target / name / trial.name, parts, progress)
+    ]
+
+
+@dataclass(frozen=True)
+class _Parts:
+    outputs: bool
+    everything: bool
+    logs: bool
+    output_name: str | None
+
+
+def _fetch(
+    services: Services, run: Run, folder: Path, parts: _Parts, progress: Callable[[str, int], None] | None
+) -> list[Path]:
+    """What was asked for of one run, into ``folder``."""
+    name, everything, output_name = run.name, parts.everything, parts.output_name
+    outputs, logs = parts.outputs, parts.logs
     backend = services.backend(run.backend)
     where = observe.handle(services, run)
     written = []
     for part, source in _chosen(services, name, outputs=outputs, logs=logs, everything=everything, output=output_name):
         if not backend.list_files(where, source):
             continue
-        destination = target / name / part
+        destination = folder / part
         backend.fetch(where, source, destination, progress)
         written.append(destination)
     if everything or output_name is not None:
-        written += _from_datastores(services, name, output_name, target / name / layout.NAMED_OUTPUTS)
+        written += _from_datastores(services, name, output_name, folder / layout.NAMED_OUTPUTS)
     return written
 
 

@@ -26,6 +26,8 @@ SUPERVISOR_DOCUMENT = "supervisor.json"
 ALLOCATION_DOCUMENT = "allocation.json"
 ENVIRONMENT_DOCUMENT = "environment.json"
 REGISTERED_DOCUMENT = "registered.json"
+SWEEP_DOCUMENT = "sweep.json"
+TRIALS = "trials.jsonl"
 TRACKED_DOCUMENT = "tracked.json"
 
 DATASTORES = "datastores"

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from mlcli import agent
 from mlcli.domain.errors import MlcliError, NotFoundError, StoreError, TransportError
-from mlcli.domain.observation import Observation, Sight, reconcile
+from mlcli.domain.observation import Observation, Sight, attributed, reconcile
 from mlcli.domain.run import Event, Run, RunFilter, moved_by
 from mlcli.domain.state import State
 from mlcli.operations import layout
@@ -20,6 +20,7 @@ from mlcli.ports.services import Services
 UNSUBMITTED = frozenset({State.NOT_STARTED, State.PREPARING, State.PROVISIONING})
 _CANCEL_AGAIN_S = 3.0
 _HOSTS_AT_ONCE = 16
+SWEEP = "sweep"
 LIVE = frozenset(state for state in State if not state.is_end)
 
 
@@ -52,7 +53,10 @@ def refresh(services: Services, runs: Sequence[Run]) -> list[Run]:
     they are; where the workspace cannot be written to, what is seen is told without being kept.
     """
     current = {run.name: run for run in runs}
-    live = [run for run in runs if not run.state.is_end]
+    live = [run for run in runs if not run.state.is_end and run.job_type != SWEEP]
+    driven = {run.name if run.job_type == SWEEP else run.parent for run in runs if not run.state.is_end}
+    for sweep in driven - {None}:
+        attend_sweep(services, str(sweep))
     if live:
         orphans = _orphans(services, live)
         for run in _observe(services, live, orphans):
@@ -67,11 +71,29 @@ def refresh(services: Services, runs: Sequence[Run]) -> list[Run]:
 
 def _orphans(services: Services, live: Iterable[Run]) -> frozenset[str]:
     """Those whose supervisor has died before it could say that it had submitted them."""
-    waiting = {run.name for run in live if run.state in UNSUBMITTED or run.state is State.CANCEL_REQUESTED}
+    waiting = {
+        run.name
+        for run in live
+        if (run.state in UNSUBMITTED or run.state is State.CANCEL_REQUESTED) and not _is_of_live_sweep(services, run)
+    }
     if not waiting:
         return frozenset()
     unattended = (run.name for run in services.runs.unattended() if run.name in waiting)
     return frozenset(name for name in unattended if not is_supervised(services, name))
+
+
+def _is_of_live_sweep(services: Services, run: Run) -> bool:
+    """Whether it is a trial whose sweep has not ended: that sweep's supervisor carries it."""
+    with suppress(NotFoundError):
+        return run.parent is not None and not services.runs.get(run.parent).state.is_end
+    return False
+
+
+def attend_sweep(services: Services, name: str) -> None:
+    """See that somebody drives a sweep that has not ended. A workspace that can only be read leaves it as it is."""
+    with suppress(MlcliError, OSError):
+        if not is_supervised(services, name) and not services.runs.get(name).state.is_end:
+            services.supervise(name)
 
 
 def is_supervised(services: Services, name: str) -> bool:
@@ -106,7 +128,7 @@ def _observe(services: Services, live: Iterable[Run], orphans: frozenset[str]) -
             event = reconcile(run.state, since, seen[run.name], now)
             if event is not None:
                 with suppress(TransportError):  # what it has made cannot be had now: its end is told when it can
-                    changed.append(record(run, _with_outputs(services, run, event)))
+                    changed.append(record(run, _with_outputs(services, run, attributed(run, event))))
             cancel_was_lost = event is None and run.state is State.CANCEL_REQUESTED and now - since > _CANCEL_AGAIN_S
             if sight is Sight.GONE or (cancel_was_lost and sight is not Sight.NO_ANSWER):
                 _end(backend, handle(services, run))

@@ -27,12 +27,17 @@ _REFERENCES = ("azureml:", "runs:/", "models:/")
 
 
 def plan(
-    services: Services, job: CommandJob, *, in_container: bool | None = None, keep_container: bool = False
+    services: Services,
+    job: CommandJob,
+    *,
+    in_container: bool | None = None,
+    keep_container: bool = False,
+    filled: bool = True,
 ) -> Plan:
     """Resolve name, compute, environment, code, data and command.
 
     ``in_container``: what the person said, None to have it chosen. What keeps the job from being submitted is collected
-    in ``refusals``, so that a dry run shows everything at once.
+    in ``refusals``, so that a dry run shows everything at once. ``filled`` false leaves the command's references as they are.
     """
     refusals: list[str] = []
     notices: list[str] = []
@@ -71,7 +76,7 @@ def plan(
         backend=name,
         run_folder=str(folder),
         working_directory=str(folder / layout.WORKING_DIRECTORY),
-        command=_command(job, inputs, outputs),
+        command=_command(job, inputs, outputs) if filled else job.command,
         environment=_environment(services, job, refusals, container=choice.container, backend=name),
         container=ContainerPlan(choice.reason, keep_container) if choice.container else None,
         code=code,

@@ -10,7 +10,7 @@ from mlcli.domain.plan import Plan
 from mlcli.domain.redaction import masked, masked_record
 from mlcli.domain.run import Run
 from mlcli.domain.state import State
-from mlcli.operations import layout
+from mlcli.operations import layout, observe
 from mlcli.operations.times import iso_time
 from mlcli.ports.services import Services
 
@@ -77,8 +77,18 @@ def record(services: Services, run: Run) -> dict[str, Any]:
         },
         "notices": list(run.notices),
         "folder": str(folder),
+        **_sweep(services, run),
         "services": {"Log": {"type": "file", "endpoint": f"{plan.get('run_folder') or folder}/{layout.USER_LOG}"}},
     }
+
+
+def _sweep(services: Services, run: Run) -> dict[str, Any]:
+    """Of a sweep: how it stands, and its best trial."""
+    if run.job_type != observe.SWEEP:
+        return {}
+    from mlcli.operations.sweep_report import report
+
+    return {"sweep": report(services, run).as_record()}
 
 
 def _node(run: Run, allocation: Mapping[str, Any] | None) -> dict[str, Any] | None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from mlcli.domain.job import CommandJob
 from mlcli.domain.plan import Plan
+from mlcli.domain.sweep import SweepJob
 
 VARIABLE = "MLCLI_REGISTRY_PASSWORD"
 
@@ -23,6 +24,14 @@ def set_apart(job: CommandJob) -> CommandJob:
     os.environ[VARIABLE] = login.password
     apart = replace(login, password=None, password_env=VARIABLE)
     return replace(job, environment=replace(job.environment, registry=apart), document=_without(job.document))
+
+
+def set_apart_in_sweep(sweep: SweepJob) -> SweepJob:
+    """The same of the job that a sweep's trials run."""
+    trial = set_apart(sweep.trial)
+    if trial is sweep.trial:
+        return sweep
+    return replace(sweep, trial=trial, document={**sweep.document, "trial": _without(sweep.document["trial"])})
 
 
 def forget_on_host(plan: Plan) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -51,7 +52,7 @@ def submit(services: Services, job: CommandJob, plan: Plan) -> Run:
     }
     with uninterrupted():
         services.runs.create(run, documents)
-        _have_carried(services, plan)
+        begun_or_gone(services, plan.run, lambda: _have_carried(services, plan))
     return services.runs.get(run.name)
 
 
@@ -60,12 +61,17 @@ def _priority(plan: Plan) -> dict[str, str]:
 
 
 def _have_carried(services: Services, plan: Plan) -> None:
+    if plan.needs_preparation:
+        services.supervise(plan.run)
+    else:
+        bring(services, plan.run)
+
+
+def begun_or_gone(services: Services, name: str, begin: Callable[[], object]) -> None:
+    """Begin a run. One that cannot be begun (a full disk, no process to be had) is removed: no half run stays."""
     try:
-        if plan.needs_preparation:
-            services.supervise(plan.run)
-        else:
-            bring(services, plan.run)
-    except (StoreError, OSError):  # it was not begun (a full disk, no process to be had): no half run stays
+        begin()
+    except (StoreError, OSError):
         with suppress(MlcliError):
-            services.runs.delete(plan.run)
+            services.runs.delete(name)
         raise

@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from mlcli.domain.sweep import SweepJob
     from mlcli.ports.files import FileReader
 
-__all__ = ["LoadedJob", "LoadedSweep", "check_file", "read_job", "read_sweep"]
+__all__ = ["LoadedJob", "LoadedSweep", "check_file", "read", "read_job", "read_sweep"]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,254}")
+_CREATED = frozenset({"command", "sweep"})
 _NAME_RULE = "a job name has 1 to 255 letters, digits, '_' and '-', and starts with a letter or a digit"
 
 
@@ -86,6 +87,26 @@ def read_sweep(
     return LoadedSweep(_built_sweep(document, normal, kind, base, reader), kind, warnings)
 
 
+def read(
+    text: str | bytes,
+    file: str,
+    base: Path,
+    reader: FileReader,
+    *,
+    overrides: Sequence[str] = (),
+    name: str | None = None,
+    check: bool = True,
+    submitting: bool = True,
+) -> LoadedJob | LoadedSweep:
+    """The job of a file that can be created, whichever type it is of; the rest as in :func:`read_job`."""
+    document, kind, normal, warnings = _submitted(
+        text, file, base, reader, wanted="", overrides=overrides, name=name, check=check, submitting=submitting
+    )
+    if kind.type == "sweep":
+        return LoadedSweep(_built_sweep(document, normal, kind, base, reader), kind, warnings)
+    return LoadedJob(_built(document, normal, kind, base, reader), kind, warnings)
+
+
 def _submitted(
     text: str | bytes,
     file: str,
@@ -98,7 +119,7 @@ def _submitted(
     check: bool,
     submitting: bool,
 ) -> tuple[Document, Kind, dict[str, Any], tuple[Diagnostic, ...]]:
-    """The file of a job of type ``wanted``, checked, its normal form, and its warnings."""
+    """The file of a job of type ``wanted`` (empty: any that can be created), checked, its normal form, and its warnings."""
     if name is not None and _NAME.fullmatch(name) is None:
         raise UsageError(f"{name!r} cannot be the name of a job", hint=_NAME_RULE)
     document, kind, found = _examined(text, file, base, reader, overrides, check=check)
@@ -109,7 +130,7 @@ def _submitted(
     errors, warnings = _parted(found)
     if errors:
         raise InvalidSpecError(found)
-    if kind.noun != "job" or kind.type != wanted:
+    if kind.noun != "job" or kind.type not in ({wanted} if wanted else _CREATED):
         raise _unsupported(file, kind, wanted)
     normal = _normal(document, kind, base, reader)
     if name is not None:
@@ -195,11 +216,11 @@ def _unsupported(file: str, kind: Kind, wanted: str) -> UnsupportedError:
         article = "an" if kind.noun == "environment" else "a"
         hint = "a job gives each input a value" if kind.noun == "component" else "a job has a 'command'"
         return UnsupportedError(f"{file} describes {article} {kind.noun}, not a job", hint=hint)
-    if wanted != "command":
+    if wanted and kind.type in _CREATED:
         return UnsupportedError(
             f"{file} is a {kind.type} job, not a {wanted}", hint="create it with 'mlcli job create'"
         )
     return UnsupportedError(
-        f"{file} is a valid {kind.type} job, and this version of mlcli runs command jobs only",
+        f"{file} is a valid {kind.type} job, and this version of mlcli runs command and sweep jobs only",
         hint="'mlcli job validate' checks it",
     )

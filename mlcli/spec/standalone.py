@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mlcli.domain.job import CommandJob, DataInput, EnvironmentSpec
+from mlcli.domain.sweep import SweepJob
 
 _FILE = "file:"
 
@@ -25,6 +26,14 @@ def standalone(job: CommandJob) -> dict[str, Any]:
     if "environment" in document:
         document["environment"] = _environment(document["environment"], job.environment)
     return document
+
+
+def standalone_sweep(sweep: SweepJob) -> dict[str, Any]:
+    """The same of a sweep."""
+    trial = standalone(sweep.trial)
+    document = copy.deepcopy(dict(sweep.document))
+    document["trial"] = {key: trial.get(key, value) for key, value in document["trial"].items()}
+    return {key: trial[key] if key in {"inputs", "outputs"} else value for key, value in document.items()}
 
 
 def _environment(written: Any, spec: EnvironmentSpec) -> Any:

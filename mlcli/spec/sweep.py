@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +26,7 @@ from mlcli.domain.sweep import (
     SweepLimits,
 )
 from mlcli.spec.command_checks import integer, mapping, number
-from mlcli.spec.interpolate import literal_text
+from mlcli.spec.interpolate import literal_text, references
 from mlcli.spec.search_space import distribution, log_base
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from mlcli.spec.generation import Kind
     from mlcli.spec.load import Document, Path_
 
-__all__ = ["arguments", "build_sweep", "search", "texts"]
+__all__ = ["arguments", "build_sweep", "in_words", "search", "search_of", "texts", "with_values"]
 
 _OF_THE_SWEEP = (
     "name",
@@ -49,6 +50,7 @@ _OF_THE_SWEEP = (
     "identity",
     "queue_settings",
 )
+_OF_THE_SEARCH = ("search_space", "objective", "sampling_algorithm", "limits", "early_termination")
 _POLICIES = {"medianstopping": "median_stopping", "truncationselection": "truncation_selection"}
 _SHARED_SETTINGS = frozenset({"type", "evaluation_interval", "delay_evaluation"})
 _EXCLUDING = "exclude_finished_jobs"
@@ -94,12 +96,47 @@ def search(document: Document, normal: Mapping[str, Any], path: Path_ = ()) -> S
     )
 
 
+def in_words(sweep: SweepJob, seed: int) -> dict[str, Any]:
+    """The search of a sweep as a plain mapping in today's words, with the seed that was drawn: :func:`search_of` reads it."""
+    words = {key: sweep.document[key] for key in _OF_THE_SEARCH if sweep.document.get(key) is not None}
+    written = words.get("sampling_algorithm") or "random"
+    return {**words, "sampling_algorithm": {**(mapping(written) or {"type": written}), "seed": seed}}
+
+
+def search_of(words: Mapping[str, Any], file: str) -> Search:
+    """The search that :func:`in_words` wrote to ``file``. Raises InvalidSpecError."""
+    from mlcli.spec.compose import Mark
+    from mlcli.spec.load import Document
+
+    return search(Document(file, "", words, Mark(1, 1)), words)
+
+
 def texts(values: Values) -> dict[str, str]:
     """What ``${{search_space.NAME}}`` stands for: each scalar by its dotted name, and what a choice of maps came to, as
     JSON, by its own.
     """
     whole = {name: json.dumps(value) for name, value in values.items() if isinstance(value, Mapping)}
     return {**whole, **{name: literal_text(value) for name, value in flat(values).items()}}
+
+
+def with_values(job: Mapping[str, Any], values: Values) -> dict[str, Any]:
+    """A trial's command job (in today's words) as one that needs no sweep: its values are inputs, to which the command refers."""
+    given = {name: value for name, value in {**texts(values), **flat(values)}.items() if not isinstance(value, Mapping)}
+    inputs = dict(mapping(job.get("inputs")))
+    named = {}
+    for name, value in given.items():
+        key = re.sub(r"\W", "_", name)
+        while key in inputs:
+            key += "_"
+        named[name] = key
+        inputs[key] = value
+    command = str(job["command"])
+    for reference in reversed(references(command)):
+        if reference.kind == "search_space" and reference.name in named:
+            start, end = reference.span
+            command = f"{command[:start]}${{{{inputs.{named[reference.name]}}}}}{command[end:]}"
+    kept = {key: value for key, value in job.items() if key != "name"}
+    return {**kept, "command": command, "inputs": inputs}
 
 
 def arguments(values: Values) -> list[str]:

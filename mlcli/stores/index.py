@@ -97,6 +97,8 @@ def where(which: RunFilter) -> tuple[str, list[Any]]:
     asked += [(clause, [value]) for clause, value in _by_value(which) if value is not None]
     if which.name_prefix:
         asked.append(("name >= ? AND name < ?", [which.name_prefix, which.name_prefix + _LAST_CHARACTER]))
+    if which.without_parent:
+        asked.append(("parent IS NULL", []))
     if which.archived_only:
         asked.append(("archived = 1", []))
     elif not which.include_archived:

@@ -1,0 +1,83 @@
+"""``mlcli sweep``: the trials of a sweep, and the best of them. Sweeps are created, followed and cancelled as jobs are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from mlcli.cli import sweep_views
+from mlcli.cli.command import Noun, Session
+from mlcli.cli.options import JobName, flag
+from mlcli.cli.tree import NOUNS
+from mlcli.domain.errors import UsageError
+
+if TYPE_CHECKING:
+    from mlcli.operations.sweep_report import Row
+
+NOUN = Noun(NOUNS["sweep"])
+_SORTS = ("trial", "metric")
+
+
+def _sort(text: str) -> str:
+    if text not in _SORTS:
+        raise UsageError(f"trials are not sorted by {text!r}", hint=f"one of {', '.join(_SORTS)}")
+    return text
+
+
+@NOUN.command(
+    "trials",
+    "mlcli sweep trials -n my_sweep",
+    "mlcli sweep trials -n my_sweep --sort metric -o csv > trials.csv",
+    "mlcli sweep trials -n my_sweep --query '[?best].name' -o tsv",
+)
+def trials(
+    session: Session,
+    *,
+    name: JobName,
+    sort: Annotated[
+        str, flag("--sort", metavar="KEY", parse=_sort, help="By trial, or by metric with the best first.")
+    ] = "trial",
+) -> None:
+    """List the trials of a sweep: their values, states and metrics."""
+    from mlcli.operations import sweep_report
+
+    found = sweep_report.report(session.services, sweep_report.sweep_named(session.services, name))
+    best = found.best
+    goal = found.search.objective.goal
+
+    def place(row: Row) -> tuple[bool, float]:
+        return row.metric is None, 0.0 if row.metric is None else -goal.score(row.metric)
+
+    rows = sorted(found.rows, key=place) if sort == "metric" else found.rows
+    records = [row.as_record(best.run if best else None) for row in rows]
+    session.console.emit(records, view=sweep_views.trials, columns=sweep_views.row)
+
+
+@NOUN.command(
+    "best",
+    "mlcli sweep best -n my_sweep",
+    "mlcli sweep best -n my_sweep --save-as best.yml",
+    "mlcli sweep best -n my_sweep --query values",
+)
+def best(
+    session: Session,
+    *,
+    name: JobName,
+    save_as: Annotated[
+        Path | None,
+        flag("--save-as", "-a", metavar="FILE", parse=Path, help="Write a command job with its values to this file."),
+    ] = None,
+) -> None:
+    """Show the best trial of a sweep.
+
+    With --save-as its values are put into the sweep's command: a job file of its own.
+    """
+    from mlcli.operations import sweep_report
+
+    run = sweep_report.sweep_named(session.services, name)
+    row = sweep_report.best_trial(session.services, run)
+    if save_as is not None:
+        from mlcli.cli.jobfile import write
+
+        write(sweep_report.as_command(session.services, run, row), save_as)
+    session.console.emit(row.as_record(row.run), view=sweep_views.one, columns=sweep_views.row)

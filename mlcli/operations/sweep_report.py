@@ -1,0 +1,212 @@
+"""What a sweep has come to: its trials as rows, the best of them, and how it stands as a whole."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any
+
+from mlcli.domain.distributions import flat
+from mlcli.domain.errors import MlcliError, NotFoundError, UsageError
+from mlcli.domain.job import Scalar
+from mlcli.domain.run import Run, RunFilter
+from mlcli.domain.state import Reason, State
+from mlcli.domain.sweep import Search
+from mlcli.domain.trials import Attempt, tally, unseen
+from mlcli.operations import layout, observe
+from mlcli.operations.times import iso_time
+from mlcli.operations.trial_watch import Logged
+from mlcli.operations.trials import load_attempts, load_record
+from mlcli.ports.services import Services
+from mlcli.spec.sweep import with_values
+
+_LOOK_EVERY_S = 1.0
+_POLL_S = 0.1
+
+
+@dataclass(frozen=True)
+class Row:
+    """One trial as it is shown. ``metric``: the best that it has logged of the primary metric, None for none."""
+
+    number: int
+    run: str
+    state: State
+    reason: Reason
+    message: str
+    values: Mapping[str, Scalar]
+    metric: float | None
+    logged: int
+    started_at: float | None
+    ended_at: float | None
+
+    def as_record(self, best: str | None) -> dict[str, Any]:
+        """As ``sweep trials`` prints it."""
+        took = None
+        if self.started_at is not None and self.ended_at is not None:
+            took = round(max(0.0, self.ended_at - self.started_at), 3)
+        return {
+            "trial": self.number,
+            "name": self.run,
+            "status": str(self.state),
+            "status_reason": self.reason.value,
+            "status_message": self.message,
+            "metric": self.metric,
+            "values": dict(self.values),
+            "best": self.run == best,
+            "start_time": iso_time(self.started_at),
+            "end_time": iso_time(self.ended_at),
+            "duration_s": took,
+        }
+
+
+@dataclass(frozen=True)
+class Report:
+    """A sweep as it stands: the search, a row for each trial, and which of them is the best."""
+
+    run: Run
+    search: Search
+    rows: tuple[Row, ...]
+    attempts: tuple[Attempt, ...]
+
+    @property
+    def best(self) -> Row | None:
+        """The trial with the best metric; None while none has logged a finite one."""
+        found = self.search.objective.best(one.trial for one in self.attempts)
+        return None if found is None else next(row for row in self.rows if row.number == found.number)
+
+    @property
+    def ended(self) -> int:
+        """How many trials have ended."""
+        return sum(row.state.is_end for row in self.rows)
+
+    def as_record(self) -> dict[str, Any]:
+        """As ``job show`` prints it, under ``sweep``."""
+        best = self.best
+        limits = self.search.limits
+        return {
+            "primary_metric": self.search.objective.primary_metric,
+            "goal": self.search.objective.goal.value,
+            "algorithm": self.search.sampling.algorithm,
+            "seed": self.search.sampling.seed,
+            "max_total_trials": limits.max_total_trials,
+            "max_concurrent_trials": limits.concurrency,
+            "trials": len(self.rows),
+            "trials_ended": self.ended,
+            "summary": tally(self.attempts),
+            "warning": unseen(self.attempts, self.search.objective),
+            "best_trial": best and best.run,
+            "best_metric": best and best.metric,
+            "best_values": best and dict(best.values),
+        }
+
+
+def sweep_named(services: Services, name: str) -> Run:
+    """Raises NotFoundError, UsageError for a job that is no sweep."""
+    run = observe.get(services, name)
+    if run.job_type != observe.SWEEP:
+        raise UsageError(f"job {name} is a {run.job_type} job, not a sweep", hint=f"mlcli job show -n {name}")
+    return run
+
+
+class Reader:
+    """Reads one sweep again and again; what has been read once of a trial that has ended is not read again."""
+
+    def __init__(self, services: Services, name: str) -> None:
+        self._services = services
+        self._name = name
+        self._search = load_record(services.runs, name).parsed()
+        self._logged: dict[str, Logged] = {}
+
+    def report(self, run: Run) -> Report:
+        """As it stands now; of live trials what they have logged so far is read too."""
+        attempts = load_attempts(self._services.runs, self._name)
+        children = {child.name: child for child in self._children() if child.parent == self._name}
+        attempts = [self._with_news(one, children.get(one.run)) for one in attempts]
+        rows = tuple(self._row(one, children.get(one.run)) for one in attempts)
+        return Report(run, self._search, rows, tuple(attempts))
+
+    def _children(self) -> list[Run]:
+        return list(self._services.runs.list(RunFilter(parent=self._name, include_archived=True)))
+
+    def _with_news(self, one: Attempt, child: Run | None) -> Attempt:
+        if child is None or not one.is_live:
+            return one
+        logged = self._logged.setdefault(one.run, Logged(self._search.objective.primary_metric))
+        with suppress(MlcliError):
+            logged.read_on(self._services, child)
+        return replace(
+            one,
+            trial=replace(one.trial, metrics=tuple(logged.values), state=child.state),
+            names=frozenset(logged.names),
+        )
+
+    def _row(self, one: Attempt, child: Run | None) -> Row:
+        goal = self._search.objective.goal
+        score = one.trial.score(goal)
+        return Row(
+            number=one.trial.number,
+            run=one.run,
+            state=one.trial.state,
+            reason=child.reason if child is not None and one.is_live else one.reason,
+            message=one.message,
+            values=flat(one.trial.values),
+            metric=goal.metric(score) if math.isfinite(score) else None,
+            logged=len(one.trial.metrics),
+            started_at=child.started_at if child else None,
+            ended_at=child.ended_at if child else None,
+        )
+
+
+def report(services: Services, run: Run) -> Report:
+    """The sweep as it stands. Raises StoreError when its record is gone or damaged."""
+    return Reader(services, run.name).report(run)
+
+
+def best_trial(services: Services, run: Run) -> Row:
+    """The best trial. Raises NotFoundError while there is none."""
+    found = report(services, run)
+    best = found.best
+    if best is None:
+        why = unseen(found.attempts, found.search.objective) or tally(found.attempts)
+        raise NotFoundError(f"sweep {run.name} has no best trial: {why}", hint=f"mlcli sweep trials -n {run.name}")
+    return best
+
+
+def as_command(services: Services, run: Run, row: Row) -> dict[str, Any]:
+    """The document of a command job that does what that trial did."""
+    values = next(one.trial.values for one in load_attempts(services.runs, run.name) if one.run == row.run)
+    return with_values(load_record(services.runs, run.name).job, values)
+
+
+def follow(services: Services, name: str, show: Callable[[Report], None], notice: Callable[[str], None]) -> Run:
+    """Show the sweep again and again as it changes, until it has ended; answers the ended run."""
+    reader = Reader(services, name)
+    preparation = services.runs.folder(name) / layout.PREPARATION_LOG
+    told = 0
+    run = observe.get(services, name)
+    looked_at = time.monotonic()
+    while True:
+        told = _tell(preparation, told, notice)
+        show(reader.report(run))
+        if run.state.is_end:
+            return run
+        time.sleep(_POLL_S)
+        if time.monotonic() - looked_at > _LOOK_EVERY_S:
+            run, looked_at = observe.get(services, name), time.monotonic()
+        else:
+            run = services.runs.get(name)
+
+
+def _tell(log: Any, offset: int, notice: Callable[[str], None]) -> int:
+    """Pass on the whole lines of a log behind the offset; the offset behind them."""
+    try:
+        data: bytes = log.read_bytes()[offset:]
+    except FileNotFoundError:
+        return offset
+    whole, newline, _ = data.rpartition(b"\n")
+    for line in whole.splitlines():
+        notice(line.decode(errors="replace"))
+    return offset + len(whole) + len(newline)

@@ -1,0 +1,135 @@
+"""Watching the live trials of a sweep: which of them may have ended, and what they have logged."""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from mlcli import agent
+from mlcli.domain.run import Run
+from mlcli.operations import layout, tracking
+from mlcli.operations.run_files import RunFilesOf
+from mlcli.ports.services import Services
+
+_POLL_S = 0.05
+_LOOK_AT_ALL_S = 1.0
+_READ_S = 0.1
+_READ_FAR_S = 1.0
+
+
+class Watch:
+    """Live runs, and what tells of their ends: the end of an agent of this machine at once, an exit record of one in a container
+    within 50 ms. Each is looked at every second all the same.
+    """
+
+    def __init__(self, services: Services, *, is_far: bool) -> None:
+        self._services = services
+        self._agents: dict[str, int] = {}
+        self._others: dict[str, str] = {}
+        self._carried_at: dict[str, float] = {}
+        self._poll = select.poll()
+        self._all_at = time.monotonic()
+        self._read_at = 0.0
+        self._read_every_s = _READ_FAR_S if is_far else _READ_S
+
+    def add(self, run: str) -> None:
+        """Watch it from now on."""
+        self._carried_at[run] = time.monotonic()
+        descriptor = self._agent_of(run)
+        if descriptor is None:
+            self._others[run] = str(self._services.runs.folder(run) / layout.EXIT_RECORD)
+        else:
+            self._others.pop(run, None)
+            self._agents[run] = descriptor
+            self._poll.register(descriptor, select.POLLIN)
+
+    def _agent_of(self, run: str) -> int | None:
+        """A handle on the process of its agent; None where there is none (yet), or it is not of this machine."""
+        who: Mapping[str, Any] | None = self._services.runs.document(run, agent.AGENT)
+        if who is None or not hasattr(os, "pidfd_open") or who.get("boot_id") != agent.boot_id():
+            return None
+        try:
+            descriptor = os.pidfd_open(who["pid"])
+        except OSError:
+            return None
+        if agent.is_alive(dict(who)):
+            return descriptor
+        os.close(descriptor)
+        return None
+
+    def forget(self, run: str) -> None:
+        """It has ended."""
+        self._others.pop(run, None)
+        self._carried_at.pop(run, None)
+        descriptor = self._agents.pop(run, None)
+        if descriptor is not None:
+            self._poll.unregister(descriptor)
+            os.close(descriptor)
+
+    def due(self) -> list[str]:
+        """Those that may have ended, or have not been looked at for a while."""
+        if time.monotonic() - self._all_at >= _LOOK_AT_ALL_S:
+            self._all_at = time.monotonic()
+            for run in [*self._others]:
+                self.add(run)  # its agent may be there now
+            return [*self._agents, *self._others]
+        return self._over(0.0)
+
+    def wait(self, patience_s: float) -> None:
+        """Until one may have ended, but not for longer than that."""
+        deadline = time.monotonic() + patience_s
+        while not self._over(max(0.0, min(deadline - time.monotonic(), _POLL_S if self._others else patience_s))):
+            if time.monotonic() >= deadline:
+                return
+
+    def _over(self, timeout_s: float) -> list[str]:
+        ready = {descriptor for descriptor, _ in self._poll.poll(timeout_s * 1000)}
+        ended = [run for run, descriptor in self._agents.items() if descriptor in ready]
+        return ended + [run for run, record in self._others.items() if os.path.exists(record)]  # noqa: PTH110
+
+    def is_time_to_carry(self, run: str, every_s: float) -> bool:
+        """Whether it has not been carried for a while."""
+        if time.monotonic() - self._carried_at.get(run, 0.0) < every_s:
+            return False
+        self._carried_at[run] = time.monotonic()
+        return True
+
+    def is_time_to_read(self) -> bool:
+        """Whether what live trials have logged was not read for a while."""
+        if time.monotonic() - self._read_at < self._read_every_s:
+            return False
+        self._read_at = time.monotonic()
+        return True
+
+    def close(self) -> None:
+        """Let go of all of them."""
+        for run in [*self._agents, *self._others]:
+            self.forget(run)
+
+
+class Logged:
+    """What one trial has logged of a metric, in the order in which it did; ``names``: everything that it has logged."""
+
+    def __init__(self, metric: str) -> None:
+        self._metric = metric
+        self._since: dict[str, Any] = {}
+        self._source: str | None = None
+        self.values: list[float] = []
+        self.names: set[str] = set()
+
+    def read_on(self, services: Services, run: Run) -> bool:
+        """Read what is new; whether there was any. Raises TransportError."""
+        files = RunFilesOf(services, run)
+        changed = False
+        for name in tracking.READERS:
+            fresh, self._since[name] = tracking.reader(name).news(files, self._since.get(name))
+            for metric, points in fresh.items():
+                changed = True
+                self.names.add(metric)
+                if metric == self._metric and self._source in {None, name}:
+                    self._source = name
+                    self.values += points.values
+        return changed
