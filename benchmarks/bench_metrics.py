@@ -46,9 +46,9 @@ def leaderboard(root: Path) -> list[tuple[str, float, float]]:
     command("job", "list", "-o", "none")
 
     def look() -> None:
-        from mlcli.operations.leaderboard import leaderboard
         from mlcli.domain.filters import parse_order
         from mlcli.domain.run import RunFilter
+        from mlcli.operations.leaderboard import leaderboard
         from mlcli.workspace import open_workspace
 
         which = RunFilter(experiment_name="bench")
@@ -63,7 +63,7 @@ def leaderboard(root: Path) -> list[tuple[str, float, float]]:
 
 def forget(root: Path) -> None:
     """What earlier looks have kept."""
-    for kept in root.glob("runs/*/tracked.json"):
+    for kept in (*root.glob("runs/*/tracked.json"), *root.glob("tracked.json")):
         kept.unlink()
 
 

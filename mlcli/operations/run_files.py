@@ -56,7 +56,7 @@ class RunFilesOf:
             found = self._found(self._below + path)
             self._known[path] = found
             if found is not None:
-                self.size += found.stat().st_size
+                self.size += os.stat(found).st_size  # noqa: PTH116
         return self._known[path]
 
     def below(self, folder: str) -> Mapping[str, int]:
@@ -69,7 +69,9 @@ class RunFilesOf:
         return self._backend.list_files(self._handle, self._below + folder)
 
     def _found(self, path: str) -> Path | None:
-        is_here = self._run.state.is_end or not self._backend.is_far  # what is kept of a far run is whole when it has ended
+        is_here = (
+            self._run.state.is_end or not self._backend.is_far
+        )  # what is kept of a far run is whole when it has ended
         if is_here and os.path.isfile(f"{self._path}/{path}"):  # noqa: PTH113  (a thousand runs)
             return self._folder / path
         if not self._is_elsewhere:
@@ -114,6 +116,11 @@ class RunFilesOf:
                     data = self._backend.read(self._handle, path, offset, _CHUNK) if len(data) == _CHUNK else b""
         except OSError as error:
             raise StoreError(f"cannot keep a copy of {path} of run {self.name}: {error.strerror}") from error
+
+    @property
+    def is_far(self) -> bool:
+        """Whether the files are on another machine."""
+        return self._backend.is_far
 
     @cached_property
     def _backend(self) -> Backend:

@@ -28,6 +28,7 @@ _POLL_FAR_S = 1.0
 _LOOK_EVERY_S = 1.0
 _VERSION = 1
 _WORTH_KEEPING = 1 << 20
+_CHEAP = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -83,9 +84,9 @@ def _nested(files: RunFilesOf) -> list[dict[str, Any]]:
 def find(services: Services, of: Subject) -> Findings:
     """What the run has logged by now. Raises TransportError where nothing at all can be read."""
     kept = _kept(services, of)
-    if kept is not None and kept.get("complete"):
-        with suppress(KeyError, TypeError, ValueError):
-            return _decoded(kept)
+    found = decoded(kept) if kept is not None and kept.get("complete") else None
+    if found is not None:
+        return found
     files = RunFilesOf(services, of.run, child=of.child)
     before: Mapping[str, Any] = (kept or {}).get("readers", {})
     states: dict[str, Callable[[], Mapping[str, Any]] | None] = {}
@@ -99,9 +100,16 @@ def find(services: Services, of: Subject) -> Findings:
         tracked = replace(tracked, notices=(*tracked.notices, f"as of the last look: {files.stale}"))
     complete = of.run.state.is_end and not tracked.notices
     found = Findings(tracked, sources, () if of.child else _nested(files), complete)
-    if of.child is None and (found.complete or files.size > _WORTH_KEEPING):
+    if of.child is None and _is_worth_keeping(found, files):
         _keep(services, of.run, found, states)
     return found
+
+
+def _is_worth_keeping(found: Findings, files: RunFilesOf) -> bool:
+    """Whether it took longer than to look at a small file."""
+    if not found.complete:
+        return files.size > _WORTH_KEEPING
+    return files.size > _CHEAP or files.is_far or not {"files", "printed"}.issuperset(found.sources.values())
 
 
 def find_or_tell(services: Services, of: Subject) -> Findings:
@@ -202,13 +210,14 @@ def _keep(
     """A workspace that cannot be written to is looked at anew each time."""
     value: dict[str, Any] = {"version": _VERSION, "complete": found.complete}
     if found.complete:
-        tracked = found.tracked
-        metrics = {name: [found.sources[name], *figures(summary)] for name, summary in tracked.metrics.items()}
-        value |= {"metrics": metrics, "params": tracked.params, "tags": tracked.tags, "damaged": tracked.damaged}
-        value["nested"] = found.nested
+        value |= encoded(found)
     else:
         value["readers"] = {name: state() for name, state in states.items() if state}
-    path = f"{services.runs.folder(run.name)}/{layout.TRACKED_DOCUMENT}"
+    write_kept(f"{services.runs.folder(run.name)}/{layout.TRACKED_DOCUMENT}", value)
+
+
+def write_kept(path: str, value: Mapping[str, Any]) -> None:
+    """Replace a JSON file of what can be found again, if that may be written."""
     fresh = f"{path}.{os.getpid()}"
     with suppress(OSError):
         try:
@@ -220,11 +229,27 @@ def _keep(
             raise
 
 
-def _decoded(kept: Mapping[str, Any]) -> Findings:
-    metrics = {name: summary_of(said[1:]) for name, said in kept["metrics"].items()}
-    sources = {name: said[0] for name, said in kept["metrics"].items()}
-    tracked = Tracked(metrics, kept["params"], kept["tags"], kept["damaged"])
-    return Findings(tracked, sources, kept["nested"], complete=True)
+def encoded(found: Findings) -> dict[str, Any]:
+    """As a JSON value."""
+    tracked = found.tracked
+    return {
+        "metrics": {name: [found.sources[name], *figures(summary)] for name, summary in tracked.metrics.items()},
+        "params": tracked.params,
+        "tags": tracked.tags,
+        "damaged": tracked.damaged,
+        "nested": found.nested,
+    }
+
+
+def decoded(kept: Mapping[str, Any]) -> Findings | None:
+    """The inverse, of a run that has ended; None for what is none."""
+    try:
+        metrics = {name: summary_of(said[1:]) for name, said in kept["metrics"].items()}
+        sources = {name: said[0] for name, said in kept["metrics"].items()}
+        tracked = Tracked(metrics, kept["params"], kept["tags"], kept["damaged"])
+        return Findings(tracked, sources, kept["nested"], complete=True)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None
 
 
 def damage(label: str, tracked: Tracked) -> Iterator[str]:

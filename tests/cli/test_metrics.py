@@ -359,11 +359,26 @@ def test_tensorboard_serves_the_runs_events(mlcli, interrupt):
     assert [file.name for file in copies.iterdir()] == [events.name]
 
 
-def test_looking_again_asks_only_what_was_kept(mlcli):
-    name = logged(mlcli, "calm", *curve("loss", [1.0, 0.5]))
+def test_what_took_long_to_find_is_kept(mlcli):
+    name = logged(mlcli, "calm", *curve("loss", [*range(2, 2000), 0.5]))
     folder = Path(mlcli("job", "show", name).json["folder"])
     assert json.loads((folder / "tracked.json").read_text())["complete"] is True
     (folder / "metrics.jsonl").write_text("")
     assert mlcli("job", "show", name).json["metrics"]["loss"]["last"] == 0.5
     (folder / "tracked.json").write_text("{")
     assert mlcli("job", "show", name).json["metrics"] == {}
+
+
+def test_a_leaderboard_remembers_ended_runs_and_forgets_deleted_ones(mlcli):
+    for name in ("first", "second"):
+        logged(mlcli, name, *curve("loss", [0.5]), experiment_name="iris")
+    assert names(mlcli, "--sort", "metrics.loss") == ["second", "first"]
+    shelf = mlcli.home / "workspaces" / "default" / "tracked.json"
+    assert set(json.loads(shelf.read_text())["runs"]) == {"first", "second"}
+    (shelf.parent / "runs" / "first" / "metrics.jsonl").write_text("")
+    assert names(mlcli, "--filter", "metrics.loss = 0.5") == ["second", "first"]
+    assert mlcli("job", "delete", "first", "--yes").code == 0
+    logged(mlcli, "first", *curve("loss", [0.25]), experiment_name="iris")
+    assert names(mlcli, "--filter", "metrics.loss = 0.25") == ["first"]
+    shelf.write_text('{"version": 1, "runs": {"first": 3')
+    assert names(mlcli, "--sort", "metrics.loss") == ["first", "second"]
