@@ -123,7 +123,7 @@ def plant(root: Path, paths: list[str], ignore_files: dict[str, list[str]]) -> N
             (root / folder / ".gitignore").write_bytes("\n".join(lines).encode())
 
 
-@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(paths=st.lists(PATHS, min_size=1, max_size=14), ignore_files=IGNORE_FILES)
 def test_the_rules_are_gits(repository: Path, paths: list[str], ignore_files: dict[str, list[str]]) -> None:
     plant(repository, paths, ignore_files)
