@@ -103,7 +103,7 @@ def test_a_sampler_with_nothing_left_ends_it():
     data=st.data(),
 )
 def test_whatever_becomes_of_trials_it_ends_and_never_does_too_much(
-    total, concurrent, stock, failures, cancel_at, data
+    *, total, concurrent, stock, failures, cancel_at, data
 ):
     """``stock``: how many values the sampler has."""
     limits = SweepLimits(total, concurrent)
