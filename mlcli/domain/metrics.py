@@ -47,7 +47,11 @@ class Series:
     def at(self, indices: Iterable[int]) -> Series:
         """Those of its points."""
         chosen = list(indices)
-        return Series(*([column[index] for index in chosen] for column in (self.values, self.steps, self.times_ms)))
+        return Series(
+            [self.values[index] for index in chosen],
+            [self.steps[index] for index in chosen],
+            [self.times_ms[index] for index in chosen],
+        )
 
     def by_step(self) -> Series:
         """The same points, steps rising; of one step, times rising."""
@@ -69,9 +73,9 @@ def joined(one: Series | None, other: Series | None) -> Series:
     """The points of one and then of the other. What the first had may be continued in place."""
     if not one or not other:
         return one or other or Series()
-    sides = ((one.values, other.values), (one.steps, other.steps), (one.times_ms, other.times_ms))
+    sides: Any = ((one.values, other.values), (one.steps, other.steps), (one.times_ms, other.times_ms))
     for whole, more in sides:
-        whole.extend(more)  # type: ignore[attr-defined]  (an array or a list)
+        whole.extend(more)
     return one
 
 

@@ -116,8 +116,8 @@ def _difference(
     texts = [_lines(services, side) for side in (one, other)]
     if texts[0] is None or texts[1] is None:
         return [f"{sides[0]} and {sides[1]} differ"]
-    names = [name if side else "/dev/null" for name, side in zip(sides, (one, other), strict=True)]
-    return difflib.unified_diff(texts[0], texts[1], *names, lineterm="")
+    before, after = (name if side else "/dev/null" for name, side in zip(sides, (one, other), strict=True))
+    return difflib.unified_diff(texts[0], texts[1], before, after, lineterm="")
 
 
 def _lines(services: Services, file: tuple[str, int] | None) -> list[str] | None:

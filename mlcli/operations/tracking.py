@@ -90,7 +90,7 @@ def find(services: Services, of: Subject) -> Findings:
     files = RunFilesOf(services, of.run, child=of.child)
     before: Mapping[str, Any] = (kept or {}).get("readers", {})
     states: dict[str, Callable[[], Mapping[str, Any]] | None] = {}
-    tracked, sources = Tracked(), {}
+    tracked, sources = Tracked(), dict[str, str]()
     for name in READERS[:1] if of.child else READERS:
         seen = reader(name).read(files, before.get(name))
         states[name] = seen.state
