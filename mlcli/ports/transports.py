@@ -100,6 +100,10 @@ class Transport(ABC):
     def forward(self, port: int) -> int:
         """A port on this machine's loopback that reaches ``port`` on the machine's loopback."""
 
+    @abstractmethod
+    def forward_socket(self, path: str) -> str:
+        """A Unix socket of this machine, for nobody else, that reaches the one at ``path`` on the machine."""
+
     def local(self, path: str) -> Path | None:  # noqa: ARG002
         """The same file as this machine sees it, so that it need not be copied; None when the machine is another one."""
         return None

@@ -65,10 +65,16 @@ class Pipe:
         Raises TransportError.
         """
         with self._lock:
-            if not repeatable and self.session().idle_s() > _TRUSTED_S:
-                self.call(Request("make_folders", {"paths": []}))  # find out now whether the connection still is one
+            if not repeatable:
+                self.check()
             (answer,) = self.pipeline([request], repeatable=repeatable)
             return answer
+
+    def check(self) -> None:
+        """Find out whether the connection still is one, and make it again if not. Raises TransportError."""
+        with self._lock:
+            if self.session().idle_s() > _TRUSTED_S:
+                self.call(Request("make_folders", {"paths": []}))
 
     def pipeline(self, requests: Iterable[Request], *, repeatable: bool = True) -> Iterator[Answer]:
         """Answers in the order of the requests, of which several are under way at a time. Raises as ``call`` does."""

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mlcli import agent
 from mlcli.domain.errors import MlcliError, TransportError
@@ -13,9 +14,16 @@ from mlcli.ports.stores import SnapshotStore
 from mlcli.ports.transports import Completed, Transport
 from mlcli.transports._files import error_of, errors, make_folder, replacing
 
+if TYPE_CHECKING:
+    from mlcli.transports._starter import Starter
+
 
 class LocalTransport(Transport):
-    """The machine that mlcli itself runs on."""
+    """The machine that mlcli itself runs on. ``starts_many``: one process is kept that starts agents, for who has many to start."""
+
+    def __init__(self, *, starts_many: bool = False) -> None:
+        self._starts_many = starts_many
+        self._starter: Starter | None = None
 
     def run(
         self,
@@ -34,6 +42,10 @@ class LocalTransport(Transport):
 
         variables = {**os.environ, **(environment or {})}
         variables.pop(agent.COOKIE, None)
+        if self._starts_many and self._is_start(argv):
+            answer = self._start(argv[-1], variables)
+            if answer is not None:
+                return answer
         try:
             done = subprocess.run(
                 list(argv),
@@ -49,6 +61,29 @@ class LocalTransport(Transport):
         except OSError as refused:
             raise error_of(refused, argv[0]) from None
         return Completed(done.returncode, done.stdout, done.stderr)
+
+    def _is_start(self, argv: Sequence[str]) -> bool:
+        return list(argv[:-1]) == agent.invocation(self.python(), self.agent_folder(), "start")
+
+    def _start(self, run_folder: str, variables: Mapping[str, str]) -> Completed | None:
+        """What ``start`` answers; None where there is no such process, or it has just died: to start twice is to start once."""
+        from mlcli.transports._starter import Starter
+
+        try:
+            if self._starter is None:
+                self._starter = Starter(self.agent_folder(), variables)
+            answer = self._starter.start(run_folder)
+        except OSError:
+            answer = None
+        if answer is None:
+            self.close()
+        return answer
+
+    def close(self) -> None:
+        """End the process that starts agents."""
+        if self._starter is not None:
+            self._starter.close()
+            self._starter = None
 
     def python(self) -> str:
         """The interpreter that runs mlcli."""
@@ -105,6 +140,10 @@ class LocalTransport(Transport):
     def forward(self, port: int) -> int:
         """The port itself."""
         return port
+
+    def forward_socket(self, path: str) -> str:
+        """The socket itself."""
+        return path
 
     def local(self, path: str) -> Path | None:
         """The path itself."""

@@ -22,7 +22,7 @@ from mlcli.ports.stores import SnapshotStore
 from mlcli.ports.transports import Completed, Transport
 from mlcli.transports import _copies, _snapshots
 from mlcli.transports._files import errors
-from mlcli.transports._forward import Forward
+from mlcli.transports._forward import Forward, SocketForward
 from mlcli.transports._login import Secrets
 from mlcli.transports._pipe import Pipe
 from mlcli.transports._session import Request
@@ -59,6 +59,7 @@ class SshTransport(Transport):
         self.host = host
         self._pipe = Pipe(host, secrets, patience_s, tell)
         self._forwards: dict[int, Forward] = {}
+        self._sockets: dict[str, SocketForward] = {}
         self._agent_folder: str | None = None
         weakref.finalize(self, self._pipe.abandon)  # before paramiko's own end of the process, which takes 0.1 s
 
@@ -169,9 +170,21 @@ class SshTransport(Transport):
                 self._forwards[port] = Forward(str(self.host), port, lambda: self._pipe.connection().transport)
         return self._forwards[port].port
 
+    def forward_socket(self, path: str) -> str:
+        """A socket here that reaches the one there, over a connection that has just been heard of. It is the same one when
+        asked again.
+        """
+        self._pipe.check()
+        if path not in self._sockets:
+            with errors("a socket of this machine"):
+                self._sockets[path] = SocketForward(str(self.host), path, lambda: self._pipe.connection().transport)
+        return self._sockets[path].path
+
     def close(self) -> None:
-        """Let go of the connection and of forwarded ports."""
-        for forward in self._forwards.values():
+        """Let go of the connection and of forwarded ports and sockets."""
+        forwards: list[Forward | SocketForward] = [*self._forwards.values(), *self._sockets.values()]
+        for forward in forwards:
             forward.close()
         self._forwards.clear()
+        self._sockets.clear()
         self._pipe.close()

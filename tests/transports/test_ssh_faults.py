@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import stat
 import subprocess
 import sys
 import threading
@@ -300,6 +301,14 @@ def echo_once(server: socket.socket) -> None:
             caller.sendall(data)
 
 
+def echo_all(server: socket.socket) -> None:
+    while True:
+        try:
+            echo_once(server)
+        except OSError:  # closed, here or there
+            return
+
+
 def test_a_forwarded_port_is_asked_for_once_and_nobody_listening_is_no_error(ssh: SshTransport) -> None:
     port = ssh.forward(1)
     assert ssh.forward(1) == port
@@ -330,6 +339,69 @@ def test_a_host_that_forbids_forwarding_says_so_at_once(make_sshd: MakeSshd, rea
     with pytest.raises(TransportError) as error:
         reach().forward(80)
     assert "AllowTcpForwarding" in (error.value.hint or "")
+
+
+def listening_at(path: str) -> socket.socket:
+    server = socket.socket(socket.AF_UNIX)
+    server.bind(path)
+    server.listen()
+    threading.Thread(target=echo_all, args=(server,), daemon=True).start()
+    return server
+
+
+def sent_and_got(path: str, data: bytes) -> bytes:
+    """What an echo at a socket answers, to its end."""
+    parts = []
+    with socket.socket(socket.AF_UNIX) as near:
+        near.connect(path)
+
+        def send() -> None:
+            near.sendall(data)
+            near.shutdown(socket.SHUT_WR)
+
+        sender = threading.Thread(target=send)
+        sender.start()
+        while part := near.recv(1 << 16):
+            parts.append(part)
+        sender.join()
+    return b"".join(parts)
+
+
+def test_a_socket_of_the_host_is_reached_with_its_one_session(
+    make_sshd: MakeSshd, reach: Reach, tmp_path: Path
+) -> None:
+    host = make_sshd(options=["MaxSessions 1"])
+    transport, place = reach(), f"{host.folder}/there"
+    data = os.urandom(3 << 20)
+    with pytest.raises(TransportError, match=f"the socket {place} there cannot be reached"):
+        transport.forward_socket(place)
+    with listening_at(place):
+        near = transport.forward_socket(place)
+        assert sent_and_got(near, data) == data
+    assert transport.forward_socket(place) == near
+    assert stat.S_IMODE(Path(near).parent.stat().st_mode) == 0o700
+    transport.close()
+    assert not Path(near).parent.exists()
+
+
+def test_a_socket_is_reached_again_after_the_connection_broke(
+    make_sshd: MakeSshd, reach: Reach, tmp_path: Path
+) -> None:
+    host = make_sshd()
+    transport, place = reach(), f"{host.folder}/there"
+    with listening_at(place):
+        near = transport.forward_socket(place)
+        host.stop()
+        assert sent_and_got(near, b"") == b""
+        host.start()
+        assert sent_and_got(transport.forward_socket(place), b"again") == b"again"
+
+
+def test_a_host_that_forbids_sockets_says_so_at_once(make_sshd: MakeSshd, reach: Reach) -> None:
+    make_sshd(options=["AllowStreamLocalForwarding no"])
+    with pytest.raises(TransportError) as error:
+        reach().forward_socket("/var/run/docker.sock")
+    assert "AllowStreamLocalForwarding" in (error.value.hint or "")
 
 
 def test_many_at_once_wait_for_a_host_that_takes_few(make_sshd: MakeSshd, reach: Reach) -> None:
