@@ -99,7 +99,7 @@ def recognise(tree: Mapping[str, Any]) -> Kind:
     """What kind of file ``tree`` (a loaded document's mapping) is."""
     noun = _noun(tree)
     if noun == "runconfig":
-        return Kind(Generation.RUNCONFIG, "runconfig", None, noun)
+        return Kind(Generation.RUNCONFIG, "runconfig", "v1/runConfiguration", noun)
     if noun != "job":
         return _asset_kind(tree, noun)
     evidence = tuple(_evidence(tree))
@@ -245,7 +245,7 @@ def _noun(tree: Mapping[str, Any]) -> str:
         name = line.rsplit("/", 1)[-1].removesuffix(".json").removesuffix(".schema").lower()
         if name in _NOUN_OF_SCHEMA:
             return _NOUN_OF_SCHEMA[name]
-    if "script" in tree and "command" not in tree and {"framework", "target", "history"} & set(tree):
+    if "script" in tree and _OF_A_RUNCONFIG & set(tree):
         return "runconfig"
     if "command" in tree and _is_component(tree):
         return "component"
@@ -269,6 +269,9 @@ _ASSET_TYPES = {
     "data": frozenset({"uri_file", "uri_folder", "mltable"}),
     "model": frozenset({"custom_model", "mlflow_model", "triton_model"}),
 }
+_OF_A_RUNCONFIG = frozenset(
+    {"framework", "communicator", "target", "history", "nodeCount", "maxRunDurationSeconds", "dataReferences"}
+)
 _OF_A_RUN = frozenset({"compute", "experiment_name", "services", "limits", "parent_job_name"})
 _OF_A_PORT = frozenset({"default", "optional", "min", "max", "enum"})
 

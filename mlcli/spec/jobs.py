@@ -146,6 +146,8 @@ def check_file(
     Raises InvalidSpecError when it cannot even be read as YAML, or an override cannot be applied.
     """
     document, kind, found = _examined(text, file, base, reader, overrides, check=True)
+    if not _parted(found)[0] and kind.noun == "runconfig":
+        found = (*found, *_found_in_runconfig(document, base, reader))
     if not _parted(found)[0] and kind.noun == "job":
         try:
             normal = _normal(document, kind, base, reader)
@@ -156,6 +158,17 @@ def check_file(
         except InvalidSpecError as error:
             found = (*found, *error.diagnostics)
     return kind, found
+
+
+def _found_in_runconfig(document: Document, base: Path, reader: FileReader) -> tuple[Diagnostic, ...]:
+    """What there is to say of a run configuration. Without a script it is half a job, which the command line completes."""
+    from mlcli.spec.build import project_folder
+    from mlcli.spec.runconfig import job_of_runconfig
+
+    try:
+        return job_of_runconfig(document, project_folder(base), reader, script_later=True).warnings
+    except InvalidSpecError as error:
+        return error.diagnostics
 
 
 def _examined(
@@ -212,6 +225,9 @@ def _built_sweep(document: Document, normal: dict[str, Any], kind: Kind, base: P
 
 
 def _unsupported(file: str, kind: Kind, wanted: str) -> UnsupportedError:
+    if kind.noun == "runconfig":
+        hint = "submit it with: mlcli run submit-script -c NAME; or make a job file of it: mlcli job upgrade -f FILE"
+        return UnsupportedError(f"{file} is a run configuration, not a job file", hint=hint)
     if kind.noun != "job":
         article = "an" if kind.noun == "environment" else "a"
         hint = "a job gives each input a value" if kind.noun == "component" else "a job has a 'command'"

@@ -66,13 +66,13 @@ def runconfig_environment(
     """
     python = _map(section, "python")
     docker = _map(section, "docker")
-    if run_docker and run_docker.get("useDocker"):
+    if run_docker and is_true(run_docker.get("useDocker")):
         docker = {**docker, "enabled": True, **{key: value for key, value in run_docker.items() if value}}
-    in_docker = bool(docker.get("enabled"))
+    in_docker = is_true(docker.get("enabled"))
     made: dict[str, Any] = {key: str(section[key]) for key in ("name", "version") if section.get(key) is not None}
     if in_docker:
         made |= _image(docker)
-    managed_by_user = bool(python.get("userManagedDependencies"))
+    managed_by_user = is_true(python.get("userManagedDependencies"))
     conda = None if managed_by_user else python.get("condaDependencies") or python.get("condaDependenciesFile")
     if conda is not None:
         made["conda_file"] = conda
@@ -82,6 +82,11 @@ def runconfig_environment(
     if variables:
         made["environment_variables"] = {str(name): str(value) for name, value in variables.items()}
     return RunconfigEnvironment(made, _resources(docker) if in_docker else {})
+
+
+def is_true(value: Any) -> bool:
+    """Whether a boolean, or a word that YAML 1.1 takes for one, says yes."""
+    return str(value).lower() in {"true", "yes", "on", "y", "1"}
 
 
 def _interpreter(python: Mapping[str, Any]) -> str:

@@ -80,9 +80,6 @@ def _order(diagnostic: Diagnostic) -> tuple[bool, Any, str]:
 
 
 def _no_schema(document: Document, kind: Kind) -> Diagnostic:
-    if kind.noun == "runconfig":
-        message = "this is a run configuration of the first Azure ML SDK, not a job file"
-        return document.diagnose((), "unsupported-file", message, hint="run it with 'mlcli run submit-script'")
     if kind.noun in {"workspace", "flow"}:
         message = f"this is a {kind.noun} file of Azure ML, of which mlcli knows nothing"
         return document.diagnose((), "unsupported-file", message, hint="name a job file, or one of its parts")

@@ -1,0 +1,1 @@
+"""The older commands: attached folders, run configurations, submit-script."""
