@@ -62,5 +62,5 @@ def _install(folder: Path, python: Path, packages: tuple[str, ...]) -> None:
     from uv import find_uv_bin
 
     must([find_uv_bin(), "venv", "--quiet", "--python", sys.executable, str(folder)])
-    must([find_uv_bin(), "pip", "install", "--quiet", "--compile-bytecode", "--python", str(python), *packages])
+    must([find_uv_bin(), "pip", "install", "--quiet", "--python", str(python), *packages])
     (folder / "done").touch()
