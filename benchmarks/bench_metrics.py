@@ -42,8 +42,8 @@ def of_one_name() -> list[tuple[str, float, float]]:
 
 
 def leaderboard(root: Path) -> list[tuple[str, float, float]]:
-    """Sorted by a metric: each time from a store that was opened anew."""
-    command("job", "list", "-o", "none")
+    """Sorted by a metric: each time from a store that was opened anew. The runs' ends are seen by a command before."""
+    command("job", "list", "-o", "none", "--all-results")
 
     def look() -> None:
         from mlcli.domain.filters import parse_order
@@ -54,17 +54,24 @@ def leaderboard(root: Path) -> list[tuple[str, float, float]]:
         which = RunFilter(experiment_name="bench")
         assert len(leaderboard(open_workspace(), which, (), parse_order("metrics.accuracy"))) == RUNS + 1
 
-    look()
     return [
-        ("latest metrics of 1,000 runs, never looked at before, ms", median(look, before=lambda: forget(root)), 600.0),
+        ("latest metrics of 1,000 runs, the first look after their ends, ms", once(look), 300.0),
         ("latest metrics of 1,000 runs, looked at before, ms", median(look), 300.0),
+        ("latest metrics of 1,000 runs, what is kept of them lost, ms", median(look, lambda: forget(root)), 600.0),
     ]
 
 
 def forget(root: Path) -> None:
-    """What earlier looks have kept."""
-    for kept in (*root.glob("runs/*/tracked.json"), *root.glob("tracked.json")):
+    """What was kept when their ends were seen."""
+    for kept in (*root.glob("runs/*/tracked.json"), *root.glob("tracked.jsonl")):
         kept.unlink()
+
+
+def once(action: Callable[[], object]) -> float:
+    """Milliseconds."""
+    start = time.perf_counter()
+    action()
+    return (time.perf_counter() - start) * 1000
 
 
 def points(count: int, number: int = 0) -> tuple[bytes, dict[str, object]]:
@@ -86,7 +93,7 @@ def points(count: int, number: int = 0) -> tuple[bytes, dict[str, object]]:
 
 
 def write_run(root: Path, name: str, number: int, logged: tuple[bytes, dict[str, object]]) -> None:
-    """An ended run as a folder that no index knows, with what it logged."""
+    """A run whose end nobody has seen yet, as a folder that no index knows, with what it logged."""
     folder = root / "runs" / name
     (folder / "user_logs").mkdir(parents=True)
     (folder / "wd" / "logs").mkdir(parents=True)
@@ -94,8 +101,10 @@ def write_run(root: Path, name: str, number: int, logged: tuple[bytes, dict[str,
     made = Run(name, "bench", "local", "local", 1e9 + number)
     static = {key: value for key, value in asdict(made).items() if key not in {"state", "reason", "message"}}
     (folder / "run.json").write_text(json.dumps(static))
-    events = [json.dumps({"reason": reason.value, "time": 1e9}) for reason in (Reason.SUBMITTED, Reason.COMPLETED)]
+    events = [json.dumps({"reason": reason.value, "time": 1e9}) for reason in (Reason.SUBMITTED, Reason.RUNNING)]
     (folder / "events.jsonl").write_text("\n".join(events) + "\n")
+    ended = {"cause": "exit", "code": 0, "signal": None, "started_at": 1e9, "ended_at": 1e9, "message": ""}
+    (folder / "exit.json").write_text(json.dumps(ended))
     (folder / "plan.json").write_text(json.dumps({"plan": {"environment_variables": {"A": "b" * 500}}}))
     (folder / "metrics.jsonl").write_bytes(logged[0])
     (folder / "params.jsonl").write_text('["lr", "0.1"]\n["rounds", "50"]\n')

@@ -12,7 +12,7 @@ from mlcli.domain.redaction import masked
 
 if TYPE_CHECKING:
     from mlcli.cli.command import Session
-    from mlcli.operations.tracking import Findings, Subject
+    from mlcli.operations.findings import Findings, Subject
 
 Record = dict[str, Any]
 MOST = 1000
@@ -22,13 +22,13 @@ def metrics(
     session: Session, name: str, wanted: Sequence[str], *, follow: bool, most: int | None = MOST, every: bool = False
 ) -> None:
     """Print the figures of every metric of a run, or the points of those that are wanted."""
-    from mlcli.operations import tracking
+    from mlcli.operations import findings, tracking
 
     of = tracking.subject(session.services, name)
     if follow:
         _follow(session, of, wanted)
         return
-    found = tracking.find(session.services, of)
+    found = findings.find(session.services, of)
     if wanted:
         _show_points(session, of, found, wanted, None if every else most)
     else:
@@ -202,9 +202,9 @@ def logged(session: Session, run: Any) -> Iterator[tuple[str, Any]]:
     """What ``show`` adds to a record: metrics, and parameters and nested runs where there are any. A machine that does not
     answer is asked once, and keeps nobody from the rest.
     """
-    from mlcli.operations import tracking
+    from mlcli.operations import findings
 
-    found = tracking.find_or_tell(session.services, tracking.Subject(run, run.name))
+    found = findings.find_or_tell(session.services, findings.Subject(run, run.name))
     yield "metrics", {name: short(name, found.tracked.metrics[name]) for name in ordered(found.tracked.metrics)}
     if found.tracked.params:
         yield "params", {name: masked(value) for name, value in found.tracked.params.items()}

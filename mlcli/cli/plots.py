@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any
 from mlcli.cli.formats import printable
 from mlcli.domain.errors import MlcliError, NotFoundError, UnsupportedError, UsageError
 from mlcli.domain.metrics import Point, Summary, is_of_system, ordered
-from mlcli.operations import tracking
+from mlcli.operations import findings, tracking
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from mlcli.cli.command import Session
-    from mlcli.operations.tracking import Findings, Subject
+    from mlcli.operations.findings import Findings, Subject
 
 AXES = {"step": "step", "time": "seconds since the first point", "wall": "time of day"}
 _PICTURES = ("png", "svg", "pdf")
@@ -54,7 +54,7 @@ def plot(
     """Draw the wanted metrics of runs over each other, or all that they have; into the file ``to`` where it is given."""
     form = None if to is None else _form(to)
     subjects = [tracking.subject(session.services, name) for name in names]
-    found = [tracking.find(session.services, subject) for subject in subjects]
+    found = [findings.find(session.services, subject) for subject in subjects]
     metrics = _metrics(session, subjects, found, wanted, limit=_MOST_CHARTS if to is None else None)
     charts = [_chart(session, metric, subjects, found, axis, log=log) for metric in metrics]
     charts = [chart for chart in charts if chart.curves]

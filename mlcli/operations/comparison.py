@@ -9,8 +9,8 @@ from typing import Any
 
 from mlcli.domain.metrics import best, ordered, plain
 from mlcli.domain.redaction import masked
-from mlcli.operations import layout, records, tracking
-from mlcli.operations.tracking import Findings, Subject
+from mlcli.operations import findings, layout, records, tracking
+from mlcli.operations.findings import Findings, Subject
 from mlcli.ports.services import Services
 
 _FACTS = ("experiment_name", "status", "compute", "duration_s", "exit_code")
@@ -25,7 +25,7 @@ def compare(services: Services, subjects: Sequence[Subject]) -> tuple[list[Row],
     """A row for each thing that they have: ``kind``, ``name``, ``differs`` and ``values`` (run -> value, None for nothing);
     of code and packages only what differs. And what the person should know of what could not be read.
     """
-    found = [tracking.find_or_tell(services, subject) for subject in subjects]
+    found = [findings.find_or_tell(services, subject) for subject in subjects]
     described = [records.record(services, subject.run) for subject in subjects]
     columns: dict[str, list[Column]] = {
         "param": [{key: masked(value) for key, value in one.tracked.params.items()} for one in found],

@@ -29,6 +29,8 @@ REGISTERED_DOCUMENT = "registered.json"
 SWEEP_DOCUMENT = "sweep.json"
 TRIALS = "trials.jsonl"
 TRACKED_DOCUMENT = "tracked.json"
+TRACKED_SHELF = "tracked.jsonl"
+"""Below the workspace: what runs that have ended have logged, a line a run."""
 
 DATASTORES = "datastores"
 """Below the workspace, not the run: the datastores that are there without being made."""

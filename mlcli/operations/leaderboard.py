@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from mlcli.domain.filters import METRICS, Candidate, Comparison, Order, in_order, matches
 from mlcli.domain.metrics import Tracked, direction
 from mlcli.domain.run import Run, RunFilter
 from mlcli.domain.state import State
-from mlcli.operations import layout, observe, tracking
+from mlcli.operations import observe
+from mlcli.operations.findings import Subject, find_or_tell
+from mlcli.operations.shelf import Shelf
 from mlcli.ports.services import Services
 
-_VERSION = 1
 _MLFLOW_STATUS = {
     State.COMPLETED: "FINISHED",
     State.FAILED: "FAILED",
@@ -41,53 +39,22 @@ def leaderboard(
     """Of the runs that ``which`` finds (its limit counts at the end) those for which every condition holds, sorted. A metric
     whose name says which way is better is sorted so, unless the order says how; all else rises.
     """
-    shelf = _Shelf(services)
-    entries = [Entry(run, shelf.tracked(run)) for run in observe.list_runs(services, replace(which, limit=None))]
+    runs = observe.list_runs(services, replace(which, limit=None))
+    shelf = Shelf(services)
+    entries = [Entry(run, _tracked(services, shelf, run)) for run in runs]
     shelf.put_down()
     chosen = [entry for entry in entries if matches(conditions, candidate(entry))]
     ordered: list[Entry] = in_order(chosen, candidate, [_with_direction(order) for order in orders])
     return ordered[: which.limit]
 
 
-class _Shelf:
-    """What was found in runs that have ended, in one file of the workspace: a thousand runs are read at once. Whoever takes
-    it away loses nothing but time.
-    """
-
-    def __init__(self, services: Services) -> None:
-        self._services = services
-        self._path = f"{services.root}/{layout.TRACKED_DOCUMENT}"
-        self._kept = self._read()
-        self._has_grown = False
-
-    def _read(self) -> dict[str, Any]:
-        try:
-            with open(self._path, "rb") as file:  # noqa: PTH123
-                kept = json.loads(file.read())
-            return dict(kept["runs"]) if kept["version"] == _VERSION else {}
-        except (OSError, ValueError, TypeError, KeyError):
-            return {}
-
-    def tracked(self, run: Run) -> Tracked:
-        """What the run has logged."""
-        kept = self._kept.get(run.name)
-        if isinstance(kept, dict) and kept.get("created_at") == run.created_at:  # else one of that name that is deleted
-            found = tracking.decoded(kept)
-            if found is not None:
-                return found.tracked
-        found = tracking.find_or_tell(self._services, tracking.Subject(run, run.name))
+def _tracked(services: Services, shelf: Shelf, run: Run) -> Tracked:
+    found = shelf.find(run)
+    if found is None:
+        found = find_or_tell(services, Subject(run, run.name))
         if found.complete:
-            self._kept[run.name] = {"created_at": run.created_at, **tracking.encoded(found)}
-            self._has_grown = True
-        return found.tracked
-
-    def put_down(self) -> None:
-        """Keep what is new; deleted runs are forgotten then."""
-        if self._has_grown:
-            runs = f"{self._services.root}/runs"
-            there = set(os.listdir(runs))  # noqa: PTH208
-            kept = {name: value for name, value in self._kept.items() if name in there}
-            tracking.write_kept(self._path, {"version": _VERSION, "runs": kept})
+            shelf.keep(run, found)
+    return found.tracked
 
 
 def _with_direction(order: Order) -> Order:

@@ -14,6 +14,7 @@ from mlcli.domain.observation import Observation, Sight, attributed, reconcile
 from mlcli.domain.run import Event, Run, RunFilter, moved_by
 from mlcli.domain.state import State
 from mlcli.operations import layout
+from mlcli.operations.handles import handle as handle  # noqa: PLC0414  (known by this name)
 from mlcli.ports.backends import Backend, RunHandle
 from mlcli.ports.services import Services
 
@@ -22,14 +23,6 @@ _CANCEL_AGAIN_S = 3.0
 _HOSTS_AT_ONCE = 16
 SWEEP = "sweep"
 LIVE = frozenset(state for state in State if not state.is_end)
-
-
-def handle(services: Services, run: Run) -> RunHandle:
-    """How the run's backend finds it."""
-    submission = services.runs.document(run.name, layout.SUBMISSION_DOCUMENT) or {}
-    near = services.runs.folder(run.name)
-    folder = services.backend(run.backend).run_folder(run.name, near)
-    return RunHandle(run.name, folder, submission.get("native_id"), str(near))
 
 
 def get(services: Services, name: str) -> Run:
@@ -132,6 +125,11 @@ def _observe(services: Services, live: Iterable[Run], orphans: frozenset[str]) -
             cancel_was_lost = event is None and run.state is State.CANCEL_REQUESTED and now - since > _CANCEL_AGAIN_S
             if sight is Sight.GONE or (cancel_was_lost and sight is not Sight.NO_ANSWER):
                 _end(backend, handle(services, run))
+    ended = [run for run in changed if run.state.is_end]
+    if ended:
+        from mlcli.operations.shelf import put_ended
+
+        put_ended(services, ended)
     return changed
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from mlcli.domain.errors import StoreError, TransportError
 from mlcli.domain.run import Run
-from mlcli.operations import layout, observe
+from mlcli.operations import layout
+from mlcli.operations.handles import handle
 from mlcli.ports.backends import Backend, RunHandle
 from mlcli.ports.services import Services
 
@@ -128,7 +129,7 @@ class RunFilesOf:
 
     @cached_property
     def _handle(self) -> RunHandle:
-        return observe.handle(self._services, self._run)
+        return handle(self._services, self._run)
 
 
 def _sizes(folder: Path) -> dict[str, int]:

@@ -3,53 +3,23 @@
 from __future__ import annotations
 
 import difflib
-import json
-import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
-from mlcli import registry
-from mlcli.domain.errors import NotFoundError, StoreError, TransportError
-from mlcli.domain.metrics import Point, Series, Tracked, figures, ordered, summary_of
-from mlcli.domain.run import Run
-from mlcli.operations import layout, observe
+from mlcli.domain.errors import NotFoundError, TransportError
+from mlcli.domain.metrics import Point, Series, Tracked, ordered
+from mlcli.operations import observe
+from mlcli.operations.findings import READERS, Findings, Subject, find, find_or_tell, reader
 from mlcli.operations.run_files import RunFilesOf
 from mlcli.ports.services import Services
-from mlcli.ports.tracking import TrackingReader
 
-READERS = ("files", "printed", "tensorboard", "mlflow")
-"""Whose word counts where two know a name: the first's."""
+__all__ = ["POLL_S", "READERS", "damage", "follow", "history", "reader", "subject", "unknown_metric"]
 
 POLL_S = 0.05
 _POLL_FAR_S = 1.0
 _LOOK_EVERY_S = 1.0
-_VERSION = 1
-_WORTH_KEEPING = 1 << 20
-_CHEAP = 1 << 16
-
-
-@dataclass(frozen=True)
-class Subject:
-    """A run to read from. ``child``: the folder of a run that is nested in it. ``label``: as the person named it."""
-
-    run: Run
-    label: str
-    child: str | None = None
-
-
-@dataclass(frozen=True)
-class Findings:
-    """What a run has logged. ``sources``: metric -> the reader that knows it. ``nested``: the runs that
-    are nested in it, in the order in which they began. ``complete``: no more will come.
-    """
-
-    tracked: Tracked = field(default_factory=Tracked)
-    sources: Mapping[str, str] = field(default_factory=dict)
-    nested: Sequence[Mapping[str, Any]] = ()
-    complete: bool = False
 
 
 def subject(services: Services, name: str) -> Subject:
@@ -65,59 +35,6 @@ def subject(services: Services, name: str) -> Subject:
     names = [str(entry["run_name"] or entry["run_id"]) for entry in nested]
     has = f"it has: {', '.join(names[:10])}" if names else "it has no nested runs"
     raise NotFoundError(f"job {parent} has no nested run {child!r}", hint=_near(child, names) or has)
-
-
-def _nested(files: RunFilesOf) -> list[dict[str, Any]]:
-    found = []
-    for path in files.below(layout.CHILDREN):
-        folder, _, file = path.partition("/")
-        if file == "run.json" and (local := files.local(f"{layout.CHILDREN}/{path}")):
-            with suppress(ValueError, OSError):
-                told = json.loads(local.read_bytes())
-                found.append(
-                    {key: told.get(key) for key in ("run_name", "status", "parent", "start_time_ms", "end_time_ms")}
-                )
-                found[-1]["run_id"] = folder
-    return sorted(found, key=lambda entry: (entry["start_time_ms"] or 0, entry["run_id"]))
-
-
-def find(services: Services, of: Subject) -> Findings:
-    """What the run has logged by now. Raises TransportError where nothing at all can be read."""
-    kept = _kept(services, of)
-    found = decoded(kept) if kept is not None and kept.get("complete") else None
-    if found is not None:
-        return found
-    files = RunFilesOf(services, of.run, child=of.child)
-    before: Mapping[str, Any] = (kept or {}).get("readers", {})
-    states: dict[str, Callable[[], Mapping[str, Any]] | None] = {}
-    tracked, sources = Tracked(), dict[str, str]()
-    for name in READERS[:1] if of.child else READERS:
-        seen = reader(name).read(files, before.get(name))
-        states[name] = seen.state
-        sources = {**dict.fromkeys(seen.tracked.metrics, name), **sources}
-        tracked = tracked.and_also(seen.tracked)
-    if files.stale:
-        tracked = replace(tracked, notices=(*tracked.notices, f"as of the last look: {files.stale}"))
-    complete = of.run.state.is_end and not tracked.notices
-    found = Findings(tracked, sources, () if of.child else _nested(files), complete)
-    if of.child is None and _is_worth_keeping(found, files):
-        _keep(services, of.run, found, states)
-    return found
-
-
-def _is_worth_keeping(found: Findings, files: RunFilesOf) -> bool:
-    """Whether it took longer than to look at a small file."""
-    if not found.complete:
-        return files.size > _WORTH_KEEPING
-    return files.size > _CHEAP or files.is_far or not {"files", "printed"}.issuperset(found.sources.values())
-
-
-def find_or_tell(services: Services, of: Subject) -> Findings:
-    """The same; of a run whose machine does not answer, nothing but a notice that says so."""
-    try:
-        return find(services, of)
-    except (TransportError, StoreError) as failed:
-        return Findings(Tracked(notices=(failed.message,)))
 
 
 def history(services: Services, of: Subject, found: Findings, metric: str, most: int | None = None) -> Series:
@@ -158,7 +75,7 @@ def follow(
         told = problem
         if over:
             break
-        time.sleep(_POLL_FAR_S if problem or services.backend(run.backend).is_far else POLL_S)
+        time.sleep(_POLL_FAR_S if problem or services.backend(run.backend).may_be_away else POLL_S)
         run = services.runs.get(run.name)
         if time.monotonic() - looked_at > _LOOK_EVERY_S:
             run, looked_at = observe.get(services, run.name), time.monotonic()
@@ -182,74 +99,6 @@ def unknown_metric(label: str, metric: str, tracked: Tracked) -> NotFoundError:
 def _near(word: str, names: Sequence[str]) -> str | None:
     near = difflib.get_close_matches(word, names)
     return f"did you mean {' or '.join(near)}?" if near else None
-
-
-def reader(name: str) -> TrackingReader:
-    """The reader of that name."""
-    made: TrackingReader = registry.load("tracking", name)()
-    return made
-
-
-# What was found in a run that has ended is kept beside it, so that it is not looked for again
-
-
-def _kept(services: Services, of: Subject) -> Mapping[str, Any] | None:
-    if of.child is not None:
-        return None
-    try:
-        with open(services.runs.folder(of.run.name) / layout.TRACKED_DOCUMENT, "rb") as file:  # noqa: PTH123  (a thousand)
-            kept: Mapping[str, Any] | None = json.loads(file.read())
-    except (OSError, ValueError):
-        return None
-    return kept if isinstance(kept, dict) and kept.get("version") == _VERSION else None
-
-
-def _keep(
-    services: Services, run: Run, found: Findings, states: Mapping[str, Callable[[], Mapping[str, Any]] | None]
-) -> None:
-    """A workspace that cannot be written to is looked at anew each time."""
-    value: dict[str, Any] = {"version": _VERSION, "complete": found.complete}
-    if found.complete:
-        value |= encoded(found)
-    else:
-        value["readers"] = {name: state() for name, state in states.items() if state}
-    write_kept(f"{services.runs.folder(run.name)}/{layout.TRACKED_DOCUMENT}", value)
-
-
-def write_kept(path: str, value: Mapping[str, Any]) -> None:
-    """Replace a JSON file of what can be found again, if that may be written."""
-    fresh = f"{path}.{os.getpid()}"
-    with suppress(OSError):
-        try:
-            with open(fresh, "w", encoding="utf-8") as file:  # noqa: PTH123
-                file.write(json.dumps(value))
-            os.replace(fresh, path)  # noqa: PTH105
-        except OSError:
-            os.unlink(fresh)  # noqa: PTH108
-            raise
-
-
-def encoded(found: Findings) -> dict[str, Any]:
-    """As a JSON value."""
-    tracked = found.tracked
-    return {
-        "metrics": {name: [found.sources[name], *figures(summary)] for name, summary in tracked.metrics.items()},
-        "params": tracked.params,
-        "tags": tracked.tags,
-        "damaged": tracked.damaged,
-        "nested": found.nested,
-    }
-
-
-def decoded(kept: Mapping[str, Any]) -> Findings | None:
-    """The inverse, of a run that has ended; None for what is none."""
-    try:
-        metrics = {name: summary_of(said[1:]) for name, said in kept["metrics"].items()}
-        sources = {name: said[0] for name, said in kept["metrics"].items()}
-        tracked = Tracked(metrics, kept["params"], kept["tags"], kept["damaged"])
-        return Findings(tracked, sources, kept["nested"], complete=True)
-    except (KeyError, TypeError, ValueError, AttributeError):
-        return None
 
 
 def damage(label: str, tracked: Tracked) -> Iterator[str]:

@@ -372,13 +372,14 @@ def test_what_took_long_to_find_is_kept(mlcli):
 def test_a_leaderboard_remembers_ended_runs_and_forgets_deleted_ones(mlcli):
     for name in ("first", "second"):
         logged(mlcli, name, *curve("loss", [0.5]), experiment_name="iris")
-    assert names(mlcli, "--sort", "metrics.loss") == ["second", "first"]
-    shelf = mlcli.home / "workspaces" / "default" / "tracked.json"
-    assert set(json.loads(shelf.read_text())["runs"]) == {"first", "second"}
+    shelf = mlcli.home / "workspaces" / "default" / "tracked.jsonl"
+    kept = [json.loads(line) for line in shelf.read_text().splitlines() if line]
+    assert [one["name"] for one in kept] == ["first", "second"], "each was put there when its end was seen"
     (shelf.parent / "runs" / "first" / "metrics.jsonl").write_text("")
     assert names(mlcli, "--filter", "metrics.loss = 0.5") == ["second", "first"]
     assert mlcli("job", "delete", "first", "--yes").code == 0
     logged(mlcli, "first", *curve("loss", [0.25]), experiment_name="iris")
     assert names(mlcli, "--filter", "metrics.loss = 0.25") == ["first"]
-    shelf.write_text('{"version": 1, "runs": {"first": 3')
+    shelf.write_text('{"version": 1, "name": "first", "met')
     assert names(mlcli, "--sort", "metrics.loss") == ["first", "second"]
+    assert len(shelf.read_text().splitlines()) == 3, "what was torn stays, and both are there again"
