@@ -29,6 +29,7 @@ def main(workspace_name: str, what: str, name: str) -> None:
         elif services.runs.get(name).job_type == SWEEP:
             from mlcli.operations.sweep import drive
 
+            services.starts_many = True
             drive(services, name)
         elif bring(services, name, detached=True):
             holder = services.holder(name)

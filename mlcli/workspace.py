@@ -47,6 +47,7 @@ class Workspace:
         self._transports: dict[str, SshTransport] = {}
         self._builders: dict[tuple[str, str], EnvironmentBuilder] = {}
         self._supervisors: list[object] = []
+        self.starts_many = False  # whether this process is to start many runs
         self.patience_s = 60.0  # how long a connection that dropped is tried to be made again
 
     @cached_property
@@ -109,7 +110,7 @@ class Workspace:
         if name != "local":
             built: Backend = backend(self.settings)
             return built
-        transport = registry.load("transports", "local")()
+        transport = registry.load("transports", "local")(starts_many=self.starts_many)
         scheduler = registry.load("schedulers", "process")()
         local: Backend = backend(transport, scheduler, self.settings)
         return local

@@ -62,6 +62,14 @@ def refresh(services: Services, runs: Sequence[Run]) -> list[Run]:
     return [current[run.name] for run in runs]
 
 
+def look(services: Services, runs: Sequence[Run]) -> list[Run]:
+    """The same for trials, by whoever drives their sweep and knows that all of them have been begun: nobody is to be attended."""
+    current = {run.name: run for run in runs}
+    live = [run for run in runs if not run.state.is_end]
+    current.update((run.name, run) for run in _observe(services, live, frozenset(run.name for run in live)))
+    return list(current.values())
+
+
 def _orphans(services: Services, live: Iterable[Run]) -> frozenset[str]:
     """Those whose supervisor has died before it could say that it had submitted them."""
     waiting = {

@@ -33,11 +33,12 @@ from mlcli.operations.queueing import bring
 from mlcli.operations.sweep_submit import policy_of, sampler_of
 from mlcli.operations.trial_watch import Logged, Watch
 from mlcli.operations.trials import Journal, SweepRecord, load_record
-from mlcli.ports.backends import Prepared
+from mlcli.ports.backends import Prepared, Submission, Submitted
 from mlcli.ports.sampling import EXHAUSTED
 from mlcli.ports.services import Services
 
 _LOOK_AT_SWEEP_S = 0.1
+_AT_ONCE_S = 0.05
 _CARRY_AGAIN_S = 5.0
 _METRICS_AWAY_S = 600.0
 _WITHOUT_PREPARATION = frozenset({"value", "path", "link", "none"})
@@ -80,12 +81,15 @@ class _Driver:
         self._policy = policy_of(self._search)
         self._planned = self._record.planner()
         self._journal = Journal(services.runs.folder(name))
-        self._watch = Watch(services, is_far=services.backend(services.runs.get(name).backend).is_far)
+        self._sweep = services.runs.get(name)
+        self._is_far = services.backend(self._sweep.backend).is_far
+        self._is_near = not self._is_far and self._record.template["plan"]["node"] is None
+        self._watch = Watch(services, is_far=self._is_far)
+        self._begun: dict[str, tuple[float, Submission]] = {}
         self._logged: dict[int, Logged] = {}
         self._judged: dict[int, int] = {}
         self._silent_since: dict[int, float] = {}
         self._exhausted = False
-        self._sweep = services.runs.get(name)
         self._looked_at = time.monotonic()
         self._prepared: Prepared | None = None
         self._keeper = LeaseKeeper(services, lease)
@@ -112,6 +116,7 @@ class _Driver:
                 for action in actions:
                     self._do(action)
                 if not actions:
+                    self._note_begun()
                     self._watch.wait(self._patience_s())
         except (StoreError, OSError):
             raise
@@ -122,6 +127,7 @@ class _Driver:
                 raise
         finally:
             self._watch.close()
+            self._services.backend(self._sweep.backend).close()
 
     # What is known
 
@@ -145,7 +151,7 @@ class _Driver:
     def _patience_s(self) -> float:
         started = self._sweep.started_at or time.time()
         left = max(0.0, started + self._search.limits.timeout_s - time.time())
-        return min(left, _LOOK_AT_SWEEP_S)
+        return min(left, _AT_ONCE_S if self._begun else _LOOK_AT_SWEEP_S)
 
     # Looking
 
@@ -160,7 +166,11 @@ class _Driver:
         for run in self._seen([name for name in names if name in live]):
             if run.state.is_end:
                 self._ended(live[run.name], run)
-            elif run.state in observe.UNSUBMITTED and self._watch.is_time_to_carry(run.name, _CARRY_AGAIN_S):
+            elif (
+                run.state in observe.UNSUBMITTED
+                and run.name not in self._begun
+                and self._watch.is_time_to_carry(run.name, _CARRY_AGAIN_S)
+            ):
                 carry(self._services, run.name)  # its machine did not answer
         if self._policy is not None:
             self._judge()
@@ -173,7 +183,8 @@ class _Driver:
             except NotFoundError:  # somebody has deleted it
                 gone = next(one for one in self._attempts() if one.run == name)
                 self._finish(gone, Reason.CANCELED_BY_USER, "its run was deleted", None)
-        return observe.refresh(self._services, known) if known else []
+        look = observe.look if self._is_near else observe.refresh
+        return look(self._services, known) if known else []
 
     def _ended(self, attempt: Attempt, run: Run) -> None:
         """Take down what it has logged and how it ended."""
@@ -190,6 +201,7 @@ class _Driver:
         trial = replace(attempt.trial, state=reason.state)
         self._journal.ended(replace(attempt, trial=trial, reason=reason, message=message), run)
         self._watch.forget(attempt.run)
+        self._begun.pop(attempt.run, None)
         self._logged.pop(attempt.trial.number, None)
 
     def _read(self, attempt: Attempt, run: Run) -> None:
@@ -286,15 +298,22 @@ class _Driver:
                     f"a trial cannot have the name {attempt.run}: another job has it",
                     hint="give the sweep another name",
                 ) from taken
-        backend = self._services.backend(plan.backend)
-        simple = plan.node is None and all(entry.action in _WITHOUT_PREPARATION for entry in plan.inputs)
-        if simple and not backend.is_far:
+        if self._is_near and all(entry.action in _WITHOUT_PREPARATION for entry in plan.inputs):
             prepared = Prepared(plan, activation, snapshot)
+            backend = self._services.backend(plan.backend)
             answer = backend.submit(prepared, self._services.snapshots if snapshot else None)
-            submitted(self._services, attempt.run, answer, None)
+            self._begun[attempt.run] = time.monotonic(), answer
         else:
             bring(self._services, attempt.run)
         self._watch.add(attempt.run)
+
+    def _note_begun(self) -> None:
+        """Write down that trials have been begun, of those that have not ended at once."""
+        soon = time.monotonic() - _AT_ONCE_S
+        for run, (begun_at, answer) in list(self._begun.items()):
+            if begun_at <= soon or not isinstance(answer, Submitted):
+                del self._begun[run]
+                submitted(self._services, run, answer, None)
 
     def _go_on_with(self, attempt: Attempt) -> None:
         """What another process had begun."""

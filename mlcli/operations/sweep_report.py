@@ -24,7 +24,8 @@ from mlcli.ports.services import Services
 from mlcli.spec.sweep import with_values
 
 _LOOK_EVERY_S = 1.0
-_POLL_S = 0.1
+_SHOW_EVERY_S = 0.2
+_POLL_S = 0.02
 
 
 @dataclass(frozen=True)
@@ -193,11 +194,12 @@ def follow(services: Services, name: str, show: Callable[[Report], None], notice
         show(reader.report(run))
         if run.state.is_end:
             return run
-        time.sleep(_POLL_S)
-        if time.monotonic() - looked_at > _LOOK_EVERY_S:
-            run, looked_at = observe.get(services, name), time.monotonic()
-        else:
+        shown_at = time.monotonic()
+        while time.monotonic() - shown_at < _SHOW_EVERY_S and not run.state.is_end:
+            time.sleep(_POLL_S)
             run = services.runs.get(name)
+        if not run.state.is_end and time.monotonic() - looked_at > _LOOK_EVERY_S:
+            run, looked_at = observe.get(services, name), time.monotonic()
 
 
 def _tell(log: Any, offset: int, notice: Callable[[str], None]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import select
 import time
@@ -110,6 +111,9 @@ class Watch:
             self.forget(run)
 
 
+_reader = functools.cache(tracking.reader)
+
+
 class Logged:
     """What one trial has logged of a metric, in the order in which it did; ``names``: everything that it has logged."""
 
@@ -125,7 +129,7 @@ class Logged:
         files = RunFilesOf(services, run)
         changed = False
         for name in tracking.READERS:
-            fresh, self._since[name] = tracking.reader(name).news(files, self._since.get(name))
+            fresh, self._since[name] = _reader(name).news(files, self._since.get(name))
             for metric, points in fresh.items():
                 changed = True
                 self.names.add(metric)

@@ -21,15 +21,14 @@ _HINTS = {
 
 def make_folder(path: Path) -> None:
     """Make a folder and its parents; the new ones are 0700."""
-    if path.is_dir():
-        return
-    if path.parent != path:
-        make_folder(path.parent)
     try:
-        path.mkdir(mode=0o700)
+        os.mkdir(path, 0o700)  # noqa: PTH102
     except FileExistsError:
         if not path.is_dir():
             raise
+    except FileNotFoundError:
+        make_folder(path.parent)
+        make_folder(path)
 
 
 @contextmanager

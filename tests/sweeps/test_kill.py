@@ -14,6 +14,7 @@ from mlcli.domain.sweep import Trial
 from mlcli.operations import observe
 from mlcli.operations.sweep_submit import sampler_of
 from mlcli.operations.trials import load_record
+from mlcli.ports.sampling import EXHAUSTED
 from mlcli.workspace import Workspace, open_workspace
 from tests.sweeps.conftest import Sweeps
 
@@ -37,8 +38,8 @@ def undisturbed(workspace: Workspace, count: int) -> list[object]:
     trials: list[Trial] = []
     for number in range(count):
         values = sampler.ask(search.space, trials)
-        assert not hasattr(values, "name"), "exhausted"
-        trials.append(Trial(number, values))  # type: ignore[arg-type]
+        assert values is not EXHAUSTED
+        trials.append(Trial(number, values))
     return [trial.values for trial in trials]
 
 
