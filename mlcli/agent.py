@@ -39,6 +39,7 @@ else:
 
 VERSION = 1
 LAUNCH, LOCK, AGENT, CANCEL, EXIT = "launch.json", "agent.lock", "agent.json", "cancel", "exit.json"
+ELSEWHERE = "tracking.json"
 RESERVED = "exit.json.reserved"
 AGENT_LOG = os.path.join("system_logs", "agent.log")
 COOKIE = "MLCLI_RUN_COOKIE"
@@ -692,7 +693,10 @@ class _Tracking:
         launch["tracking_variables"] = {}
         facts = launch.get("tracking")
         environment = command_environment(dict(os.environ), launch["environment"], launch["cookie"])
-        if not facts or tracks_elsewhere(environment):
+        if not facts:
+            return
+        if tracks_elsewhere(environment):
+            _write_record(folder, ELSEWHERE, elsewhere(environment))
             return
         try:
             self._listener = _loopback()
@@ -796,6 +800,17 @@ def tracks_elsewhere(environment: dict[str, str]) -> bool:
     """
     uri = environment.get("MLFLOW_TRACKING_URI")
     return bool(uri) and uri != environment.get("MLCLI_TRACKING_URI")
+
+
+def elsewhere(environment: dict[str, str]) -> dict[str, str]:
+    """Where a command with these variables logs: what readers need to find it there, no user and no password."""
+    names = ("MLFLOW_TRACKING_URI", "MLFLOW_RUN_ID", "MLFLOW_TRACKING_INSECURE_TLS")
+    told = {name: environment[name] for name in names if name in environment}
+    scheme, slashes, rest = told["MLFLOW_TRACKING_URI"].partition("://")
+    if slashes:
+        host, slash, path = rest.partition("/")
+        told["MLFLOW_TRACKING_URI"] = scheme + slashes + host.rpartition("@")[2] + slash + path.partition("?")[0]
+    return told
 
 
 def tracking_variables(

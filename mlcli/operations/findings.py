@@ -17,7 +17,7 @@ from mlcli.domain.run import Run
 from mlcli.operations import layout
 from mlcli.operations.run_files import RunFilesOf
 from mlcli.ports.services import Services
-from mlcli.ports.tracking import TrackingReader
+from mlcli.ports.tracking import Seen, TrackingReader
 
 READERS = ("files", "printed", "tensorboard", "mlflow")
 """Whose word counts where two know a name: the first's."""
@@ -76,7 +76,12 @@ def find(services: Services, of: Subject) -> Findings:
     states: dict[str, Callable[[], Mapping[str, Any]] | None] = {}
     tracked, sources = Tracked(), dict[str, str]()
     for name in READERS[:1] if of.child else READERS:
-        seen = reader(name).read(files, before.get(name))
+        try:
+            seen = reader(name).read(files, before.get(name))
+        except TransportError as failed:
+            if not tracked.metrics:
+                raise
+            seen = Seen(Tracked(notices=(failed.message,)))
         states[name] = seen.state
         sources = {**dict.fromkeys(seen.tracked.metrics, name), **sources}
         tracked = tracked.and_also(seen.tracked)

@@ -40,7 +40,13 @@ class RunFilesOf:
 
     @cached_property
     def variables(self) -> Mapping[str, str]:
-        """From the plan. Of a thousand runs few have a server of their own: the others' plans are not even parsed."""
+        """From the plan, and where the agent saw that it logs. Of a thousand runs few have a server of their own: the others'
+        plans are not even parsed.
+        """
+        found = self.local(layout.TRACKING_DOCUMENT)
+        return {**(_variables(found.read_bytes()) if found else {}), **self._of_plan()}
+
+    def _of_plan(self) -> Mapping[str, str]:
         try:
             with open(f"{self._path}/{layout.PLAN_DOCUMENT}", "rb") as file:  # noqa: PTH123
                 text = file.read()
@@ -130,6 +136,14 @@ class RunFilesOf:
     @cached_property
     def _handle(self) -> RunHandle:
         return handle(self._services, self._run)
+
+
+def _variables(text: bytes) -> dict[str, str]:
+    try:
+        told = json.loads(text)
+        return {str(name): str(value) for name, value in told.items()}
+    except (ValueError, AttributeError):
+        return {}
 
 
 def _sizes(folder: Path) -> dict[str, int]:

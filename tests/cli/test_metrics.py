@@ -16,6 +16,7 @@ from ruamel.yaml import YAML
 
 from tests.cli.test_jobs import create, finished, held, job_file
 from tests.conftest import Mlcli
+from tests.endpoint.helpers import TOKEN, Endpoint
 from tests.tracking.helpers import lines
 from tests.tracking.test_tensorboard import write_events
 
@@ -383,3 +384,23 @@ def test_a_leaderboard_remembers_ended_runs_and_forgets_deleted_ones(mlcli):
     shelf.write_text('{"version": 1, "name": "first", "met')
     assert names(mlcli, "--sort", "metrics.loss") == ["first", "second"]
     assert len(shelf.read_text().splitlines()) == 3, "what was torn stays, and both are there again"
+
+
+def test_the_machine_s_own_tracking_server_is_read_back(mlcli, tmp_path):
+    server = Endpoint(tmp_path / "server")
+    server.start()
+    there = {"MLFLOW_TRACKING_URI": f"http://ada:geheim@127.0.0.1:{server.port}", "MLFLOW_TRACKING_TOKEN": TOKEN}
+    try:
+        file = job_file(mlcli.cwd, "echo metric: printed=1")
+        assert mlcli("job", "create", "-f", file, "-n", "calm", "--stream", env=there).code == 0
+        logged_there = server.create_run(tags=[{"key": "mlcli.run", "value": "calm"}])
+        server.metric("loss", 0.5, run_id=logged_there)
+        folder = mlcli.home / "workspaces" / "default" / "runs" / "calm"
+        assert "geheim" not in (folder / "tracking.json").read_text()
+        shown = mlcli("run", "metrics", "calm", env={"MLFLOW_TRACKING_TOKEN": "wrong"})
+        assert ([row["name"] for row in shown.json], shown.code) == (["printed"], 0)
+        assert "401" in shown.stderr, "what was printed is shown, and why there is no more"
+        rows = mlcli("run", "metrics", "calm", env={"MLFLOW_TRACKING_TOKEN": TOKEN}).json
+        assert [(row["name"], row["source"]) for row in rows] == [("loss", "mlflow"), ("printed", "printed")]
+    finally:
+        server.close()
