@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 PATIENCE_S = 10.0
@@ -37,7 +38,12 @@ def probe(folder: str) -> dict[str, Any]:
     }
     answers = {name: told(process) for name, process in asked.items()}
     lines = (answers["docker"] or "").splitlines()
-    return {**facts, "docker": lines[0] if lines else None, "gpus": (answers["gpus"] or "").splitlines()}
+    return {
+        **facts,
+        "time": time.time(),
+        "docker": lines[0] if lines else None,
+        "gpus": (answers["gpus"] or "").splitlines(),
+    }
 
 
 def ask(argv: tuple[str, ...]) -> subprocess.Popen[bytes] | None:

@@ -22,6 +22,7 @@ from mlcli.ssh_secrets import SERVICE, VARIABLES, Secrets, secrets_for
 PATIENCE_S = 5.0
 _LOOK_S = 30.0
 _LITTLE_BYTES = GB
+_CLOCK_S = 60.0
 _FILES = ("ssh_private_key_file", "known_hosts_file")
 
 
@@ -96,6 +97,7 @@ def check(compute: Compute, host: SshHost, login: Login) -> Checked:
             "gpus": facts["gpus"],
             "folder": folder,
             "free_gb": round(facts["free_bytes"] / GB, 1) if facts["free_bytes"] is not None else None,
+            "clock_ahead_s": facts["clock_ahead_s"],
         }
     except HostKeyError as shown:
         raise _other_key(host, shown, login.accept_host_key) from None
@@ -124,7 +126,9 @@ def _look(host: SshHost, transport: Any) -> Mapping[str, Any]:
     """The probe's answer. Raises MlcliError when jobs cannot be kept there."""
     source = Path(_probe.__file__).read_bytes()
     argv = [transport.python(), "-I", "-", transport.folder()]
+    asked = time.time()
     done = transport.run(argv, stdin=source, timeout_s=_LOOK_S, repeatable=True)
+    answered = time.time()
     if done.code != 0:
         said = (done.stderr.decode("utf-8", "replace").strip().splitlines() or ["it says nothing"])[-1]
         raise TransportError(
@@ -133,6 +137,7 @@ def _look(host: SshHost, transport: Any) -> Mapping[str, Any]:
             hint="repair it, or name another in the compute's definition: --set python=/opt/python/bin/python3",
         )
     facts: Mapping[str, Any] = json.loads(done.stdout)
+    facts = {**facts, "clock_ahead_s": _ahead(facts["time"], asked, answered)}
     if facts["problem"]:
         raise MlcliError(
             f"{host}: nothing can be written in {facts['place']}: {facts['problem']}",
@@ -141,11 +146,25 @@ def _look(host: SshHost, transport: Any) -> Mapping[str, Any]:
     return facts
 
 
+def _ahead(there: float, asked: float, answered: float) -> int:
+    """Seconds by which the clock there goes before ours, or behind it: 0 when it told a time between question and answer."""
+    return round(max(0.0, there - answered) or min(0.0, there - asked))
+
+
 def _warnings(facts: Mapping[str, Any], folder: str) -> list[str]:
-    free = facts["free_bytes"]
-    if free is None or free >= _LITTLE_BYTES:
-        return []
-    return [f"only {free / GB:.1f} GB are free there for {folder}; another folder: --set working_directory=/data/mlcli"]
+    warnings = []
+    free, ahead = facts["free_bytes"], facts["clock_ahead_s"]
+    if free is not None and free < _LITTLE_BYTES:
+        warnings.append(
+            f"only {free / GB:.1f} GB are free there for {folder}; another folder: --set working_directory=/data/mlcli"
+        )
+    if abs(ahead) > _CLOCK_S:
+        side = "ahead of" if ahead > 0 else "behind"
+        warnings.append(
+            f"its clock is {abs(ahead) / 60:.0f} minutes {side} this machine's: "
+            "when its jobs begin and end is told as that clock has it"
+        )
+    return warnings
 
 
 def _other_key(host: SshHost, shown: HostKeyError, accepted: str | None) -> HostKeyError:

@@ -2,7 +2,7 @@
 
 ``ssh_host``        One on a port of the loopback, as the user who runs the tests (no root needed).
 ``make_ssh_host``   Makes hosts that are odd in some way: other options of sshd, users with other shells, small disks.
-``ssh_hosts``       ``h1``, ``h2``, ``h3``: each in its own network namespace with its own address; can be cut off and mended.
+``ssh_hosts``       ``h1``, ``h2``, ``h3``: each in its own network namespace with its own address; can be cut off, mended and made odd.
 ``docker_over_ssh`` The session's Docker Engine as ``ssh://USER@127.0.0.1:PORT``.
 
 A command finds host names, keys and known hosts through ``environment``: put it into the command's environment. Its PATH has an
@@ -20,7 +20,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -173,6 +173,22 @@ class SshHosts:
         """End its sshd and every process on it, as a power cut does (its disk is this machine's)."""
         self[name].stop()
 
+    def change(
+        self,
+        name: str,
+        variables: Mapping[str, str] | None = None,
+        *,
+        options: Sequence[str] = (),
+        accounts: Sequence[Account] = (),
+        prepare: str = "",
+    ) -> SshHost:
+        """Start a host anew as another kind of machine, as :func:`one_ssh_host` has them; without arguments, as it was."""
+        self.stop(name)
+        host = _odd(self[name], variables or {}, options, accounts, prepare)
+        host.write_configuration()
+        host.start()
+        return host
+
 
 @dataclass(frozen=True)
 class Account:
@@ -200,16 +216,7 @@ def one_ssh_host(
     """
     with disposable_folder() as folder:
         _make_keys(folder)
-        script = "\n".join([f"cd {folder}", *_make_accounts(folder, accounts), prepare])
-        host = SshHost(
-            "host",
-            LOOPBACK,
-            _free_port(),
-            folder,
-            variables=variables or {},
-            options=(*options, *(["PermitRootLogin yes"] if accounts else [])),
-            prepare=script if accounts or prepare else "",
-        )
+        host = _odd(SshHost("host", LOOPBACK, _free_port(), folder), variables or {}, options, accounts, prepare)
         _write_client_configuration(folder, [host])
         host.write_configuration()
         host.start()
@@ -229,6 +236,18 @@ def network_of_ssh_hosts(count: int) -> Iterator[SshHosts]:
             host.write_configuration()
             host.start()
         yield SshHosts({host.name: host for host in hosts}, wires)
+
+
+def _odd(
+    host: SshHost, variables: Mapping[str, str], options: Sequence[str], accounts: Sequence[Account], prepare: str
+) -> SshHost:
+    script = "\n".join([f"cd {host.folder}", *_make_accounts(host.folder, accounts), prepare])
+    return replace(
+        host,
+        variables=variables,
+        options=(*options, *(["PermitRootLogin yes"] if accounts else [])),
+        prepare=script if accounts or prepare else "",
+    )
 
 
 def _machines(wires: Network, count: int) -> Iterator[tuple[str, tuple[str, str]]]:

@@ -19,12 +19,13 @@ from tests.faults.helpers import Jobs, wait_for
 
 @dataclass(frozen=True)
 class Known(Mlcli):
-    """``mlcli`` for somebody who can reach the hosts of these tests."""
+    """``mlcli`` for somebody who can reach the hosts of these tests, and wants no containers there."""
 
     variables: Mapping[str, str]
 
     def environment(self, extra: Mapping[str, str | None] | None = None) -> dict[str, str]:
-        return super().environment({"SSH_AUTH_SOCK": None, **self.variables, **(extra or {})})
+        plain = {"SSH_AUTH_SOCK": None, "MLCLI_LOCAL_CONTAINER": "never"}
+        return super().environment({**plain, **self.variables, **(extra or {})})
 
 
 class FarJobs(Jobs):
@@ -71,10 +72,11 @@ class FarJobs(Jobs):
 ENDS = {"Completed", "Failed", "Canceled", "NotResponding"}
 
 
-def attach(mlcli: Mlcli, name: str, address: str, folder: Path) -> None:
+def attach(mlcli: Mlcli, name: str, address: str, folder: Path, *flags: str) -> None:
     done = mlcli(
         *("compute", "attach", "--name", name, "--type", "virtualmachine", "--address", address),
         *("--set", f"working_directory={folder}"),
+        *flags,
     )
     assert done.code == 0, done.stderr
 
