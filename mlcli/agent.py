@@ -46,6 +46,7 @@ COOKIE = "MLCLI_RUN_COOKIE"
 GROUP = "mlcli-run-"
 LONGEST_SELECT_S = 1e6
 EXIT_RECORD_BYTES = 4096
+FULL_BYTES = 1 << 15
 LEFTOVER_POLL_S = 0.02
 LINGER_S = 2.0
 YOUNG_S = 0.5
@@ -1040,12 +1041,24 @@ def _message(folder: str, cause: str, status: int, left: list[int], stubborn: li
     parts = []
     if cause == "canceled" and not os.path.exists(os.path.join(folder, CANCEL)):
         parts.append(ENDED_FROM_OUTSIDE)
-    if cause == "exit" and left:
+    about = [f"processes that it had left running were ended ({_pids(left)})"] if left else []
+    if status != 0 and _is_full(folder):  # so full that the command could not say so in its log
+        about.append("the disk is full")
+    if cause == "exit" and about:
         how = f"was killed by signal {-status}" if status < 0 else f"exited with code {status}"
-        parts.append(f"the command {how}; processes that it had left running were ended ({_pids(left)})")
+        parts.append("; ".join([f"the command {how}", *about]))
     if stubborn:
         parts.append(f"processes that could not be ended: {_pids(stubborn)}")
     return "; ".join(parts)
+
+
+def _is_full(folder: str) -> bool:
+    """Whether there is no room on the disk of this folder but for crumbs; False where it does not say."""
+    try:
+        disk = os.statvfs(folder)
+    except OSError:
+        return False
+    return disk.f_blocks > 0 and disk.f_bavail * disk.f_frsize < FULL_BYTES
 
 
 def _out_of_memory_kills(group: str) -> int:
