@@ -18,6 +18,7 @@ from mlcli.domain.errors import MlcliError, TransportError
 from mlcli.domain.job import CommandJob
 from mlcli.domain.observation import Observation, Sight, told_by_agent
 from mlcli.domain.settings import Settings
+from mlcli.json_files import write_record
 from mlcli.ports.backends import Capabilities, Prepared, Rejected, RunHandle, Submission, Submitted, Unknown
 from mlcli.ports.schedulers import Scheduler
 from mlcli.ports.stores import SnapshotStore
@@ -29,6 +30,17 @@ _ASKED_AT_ONCE = 500  # run folders in one command line, well below the shortest
 _AWAY_S = 3.0
 _LOGS = "user_logs"
 _KEPT_BYTES = 64 << 20
+_RECORDS = (
+    "params.jsonl",
+    "tags.jsonl",
+    "inputs.jsonl",
+    "outputs.jsonl",
+    "summary.json",
+    "mlflow.json",
+    "tracking.json",
+)
+_POINTS = "metrics.jsonl"
+_KEPT = "kept.json"
 
 
 def _kept(run: RunHandle) -> Path | None:
@@ -72,16 +84,33 @@ class BatchBackend(FolderBackend):
         return posixpath.join(self._folder, "data") if self.is_far else super()._data_folder(target)
 
     def keep(self, run: RunHandle) -> None:
-        """The log, unless it is very long; it appears whole."""
+        """The log and what was logged by MLflow's clients, unless it is very long; what is there is whole."""
         kept = _kept(run)
         if not self.is_far or kept is None or kept.exists():
             return
+        self._keep_records(run, kept.parent)
         sizes = super().list_files(run, _LOGS)
         if 0 < sum(sizes.values()) <= _KEPT_BYTES:
             partial = kept.with_name(f".{kept.name}.{os.getpid()}.partial")
             self.fetch(run, _LOGS, partial)
             with suppress(OSError):  # somebody was quicker
                 partial.rename(kept)
+
+    def _keep_records(self, run: RunHandle, near: Path) -> None:
+        """Those of the run and of runs nested in it, and which files are in its ``logs``."""
+        children = super().list_files(run, "children")
+        inside = {f"children/{path}": size for path, size in children.items() if path.count("/") == 1}
+        if sum(inside.values()) > _KEPT_BYTES:
+            return
+        if self._transport.read(below(run, _POINTS), _KEPT_BYTES, 1):
+            return
+        sizes = {_POINTS: _KEPT_BYTES, **dict.fromkeys(_RECORDS, 0), **inside}
+        wanted = ((below(run, path), near / path, size) for path, size in sizes.items())
+        for _ in self._transport.get_files(wanted):
+            pass
+        logs = dict(super().list_files(run, "wd/logs"))
+        with suppress(OSError):  # then the machine is asked again
+            write_record(near / _KEPT, {"logs": logs})
 
     def read(self, run: RunHandle, path: str, offset: int = 0, limit: int | None = None) -> bytes | None:
         """Of a log that is kept here, without asking the other machine."""

@@ -417,6 +417,7 @@ def cancel(session: Session, *, name: JobNames) -> None:
     "download",
     "mlcli job download -n my_job --outputs",
     "mlcli job download -n my_job --output-name model --download-path ./results",
+    "mlcli job download -n my_job --artifacts",
 )
 def download(
     session: Session,
@@ -425,10 +426,12 @@ def download(
     download_path: Folder = Path(),
     all_: Annotated[bool, flag("--all", help="Everything, the named outputs too.")],
     outputs: Annotated[bool, flag("--outputs", "-u", help="Only the outputs folder.")],
+    artifacts: Annotated[bool, flag("--artifacts", help="Only what MLflow's clients logged: artifacts and models.")],
     output_name: Annotated[str | None, flag("--output-name", metavar="OUTPUT", help="Only this named output.")] = None,
 ) -> None:
-    """Fetch what a job has made: outputs and logs."""
-    actions.download(session, name, download_path, outputs=outputs, everything=all_, output_name=output_name)
+    """Fetch what a job has made: outputs, artifacts and logs."""
+    parts = {"outputs": outputs, "artifacts": artifacts, "everything": all_}
+    actions.download(session, name, download_path, output_name=output_name, **parts)
 
 
 @NOUN.command(

@@ -16,10 +16,14 @@ from mlcli.ports.services import Services
 # Where each part of the run folder lands in the downloaded one.
 _PARTS = {
     "outputs": layout.OUTPUTS,
+    "artifacts": layout.ARTIFACTS,
+    "models": layout.MODELS,
     "logs": layout.LOGS,
     "user_logs": layout.USER_LOGS,
     "system_logs": layout.SYSTEM_LOGS,
 }
+
+_BEYOND = (layout.NAMED_OUTPUTS, layout.CHILDREN)
 
 
 def download(
@@ -30,18 +34,19 @@ def download(
     outputs: bool = False,
     everything: bool = False,
     logs: bool = False,
+    artifacts: bool = False,
     output_name: str | None = None,
     progress: Callable[[str, int], None] | None = None,
 ) -> list[Path]:
     """Copy into ``target/NAME/`` and answer what was written (the folders and named outputs, in order).
 
-    Default: ``outputs/``, ``logs/``, ``user_logs/`` and ``system_logs/``. ``outputs``: only ``outputs/``; ``logs``: only
-    the logs; ``output_name``: only that named output, as ``named-outputs/NAME``; ``everything``: all of it.
+    Default: ``outputs/``, ``artifacts/`` and ``models/`` (of MLflow's clients), ``logs/``, ``user_logs/``, ``system_logs/``.
+    ``outputs``: only ``outputs/``; ``artifacts``: only those; ``logs``: only the logs; ``output_name``: only that named output, as ``named-outputs/NAME``; ``everything``: all of it.
     Of a sweep it is the best trial's; with ``everything`` that of every trial, each in a folder of its name.
     Raises NotFoundError when there is no such run or output, MlcliError for an output that is not kept with the run.
     """
     run = observe.get(services, name)
-    parts = _Parts(outputs, everything, logs, output_name)
+    parts = _Parts(outputs, artifacts, everything, logs, output_name)
     if run.job_type != observe.SWEEP:
         return _fetch(services, run, target / name, parts, progress)
     from mlcli.operations.sweep_report import best_trial
@@ -60,6 +65,7 @@ def download(
 @dataclass(frozen=True)
 class _Parts:
     outputs: bool
+    artifacts: bool
     everything: bool
     logs: bool
     output_name: str | None
@@ -70,11 +76,10 @@ def _fetch(
 ) -> list[Path]:
     """What was asked for of one run, into ``folder``."""
     name, everything, output_name = run.name, parts.everything, parts.output_name
-    outputs, logs = parts.outputs, parts.logs
     backend = services.backend(run.backend)
     where = observe.handle(services, run)
     written = []
-    for part, source in _chosen(services, name, outputs=outputs, logs=logs, everything=everything, output=output_name):
+    for part, source in _chosen(services, name, parts):
         if not backend.list_files(where, source):
             continue
         destination = folder / part
@@ -99,20 +104,17 @@ def _is_in_datastore(services: Services, output: OutputPlan) -> bool:
     return Path(output.value).is_relative_to(services.root / layout.DATASTORES)
 
 
-def _chosen(
-    services: Services, name: str, *, outputs: bool, logs: bool, everything: bool, output: str | None
-) -> Sequence[tuple[str, str]]:
-    if output is not None:
-        source = _named_output(services, name, output)
-        return [] if source is None else [(f"{layout.NAMED_OUTPUTS}/{output}", source)]
-    if outputs and not everything:
-        return [("outputs", layout.OUTPUTS)]
-    if logs and not everything:
-        return [(part, source) for part, source in _PARTS.items() if part != "outputs"]
-    parts = list(_PARTS.items())
-    if everything:
-        parts.append((layout.NAMED_OUTPUTS, layout.NAMED_OUTPUTS))
-    return parts
+def _chosen(services: Services, name: str, asked: _Parts) -> Sequence[tuple[str, str]]:
+    if asked.output_name is not None:
+        source = _named_output(services, name, asked.output_name)
+        return [] if source is None else [(f"{layout.NAMED_OUTPUTS}/{asked.output_name}", source)]
+    chosen = {"outputs"} if asked.outputs else set()
+    chosen |= {"artifacts", "models"} if asked.artifacts else set()
+    chosen |= {"logs", "user_logs", "system_logs"} if asked.logs else set()
+    if asked.everything or not chosen:
+        parts = list(_PARTS.items())
+        return [*parts, *((part, part) for part in _BEYOND)] if asked.everything else parts
+    return [(part, source) for part, source in _PARTS.items() if part in chosen]
 
 
 def _named_output(services: Services, name: str, output: str) -> str | None:

@@ -96,9 +96,8 @@ def find(services: Services, of: Subject) -> Findings:
 
 def find_at_once(services: Services, of: Subject) -> Findings | None:
     """What a run that has ended has logged, if that can be told from a little of what lies here; else None."""
-    backend = services.backend(of.run.backend)
     files = RunFilesOf(services, of.run)
-    if backend.is_far or _SERVER in files.variables or any(_EVENTS in path for path in files.below(layout.LOGS)):
+    if not files.are_here or _SERVER in files.variables or any(_EVENTS in path for path in files.below(layout.LOGS)):
         return None
     paths = [files.local(path) for path in (_METRICS, layout.USER_LOG)]
     return find(services, of) if sum(path.stat().st_size for path in paths if path) < _WORTH_KEEPING else None

@@ -71,6 +71,8 @@ class RunFilesOf:
         near = self._folder / (self._below + folder)
         if not self._is_elsewhere:
             return _sizes(near)
+        if self._kept is not None:
+            return self._kept if folder == layout.LOGS else _sizes(near)
         if self._settled or self.stale:
             return _sizes(self._folder / layout.TRACKED / (self._below + folder))
         return self._backend.list_files(self._handle, self._below + folder)
@@ -81,7 +83,7 @@ class RunFilesOf:
         )  # what is kept of a far run is whole when it has ended
         if is_here and os.path.isfile(f"{self._path}/{path}"):  # noqa: PTH113  (a thousand runs)
             return self._folder / path
-        if not self._is_elsewhere:
+        if not self._is_elsewhere or (self._kept is not None and path.endswith((".json", ".jsonl"))):
             return None
         copy = self._folder / layout.TRACKED / path
         if not self._settled and not self.stale:
@@ -97,6 +99,17 @@ class RunFilesOf:
     def _is_elsewhere(self) -> bool:
         """Whether files that are not here may be somewhere: on another machine, or, while it runs, in a container."""
         return self._backend.is_far or not self._run.state.is_end
+
+    @cached_property
+    def _kept(self) -> Mapping[str, int] | None:
+        """Of a run elsewhere whose records were brought here when it ended: the files below ``logs``; else None."""
+        if not self._run.state.is_end or not self.is_far:
+            return None
+        try:
+            logs: dict[str, int] = json.loads((self._folder / layout.KEPT_DOCUMENT).read_bytes())["logs"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return logs
 
     def _bring(self, path: str, copy: Path) -> None:
         """Make the copy what the file is: what grows is continued, a JSON document replaced."""
@@ -123,6 +136,11 @@ class RunFilesOf:
                     data = self._backend.read(self._handle, path, offset, _CHUNK) if len(data) == _CHUNK else b""
         except OSError as error:
             raise StoreError(f"cannot keep a copy of {path} of run {self.name}: {error.strerror}") from error
+
+    @property
+    def are_here(self) -> bool:
+        """Whether nobody else is asked for them."""
+        return not self._is_elsewhere or (self._kept is not None and (self._folder / layout.USER_LOGS).exists())
 
     @property
     def is_far(self) -> bool:

@@ -385,6 +385,7 @@ def test_a_reader_that_has_seen_enough_leaves_the_job_running(mlcli):
 
 def test_download_fetches_outputs_and_logs(mlcli):
     command = "echo model > outputs/model.txt; echo named > ${{outputs.extra}}/file.txt; echo log"
+    command += "; mkdir -p ../artifacts ../models/m-1/artifacts; touch ../artifacts/plot.png ../models/m-1/artifacts/MLmodel"
     name = finished(mlcli, command, outputs={"extra": {"type": "uri_folder"}})
     fetched = mlcli("job", "download", "-n", name, "--all", "--download-path", "results")
     assert fetched.code == 0, fetched.stderr
@@ -392,6 +393,10 @@ def test_download_fetches_outputs_and_logs(mlcli):
     assert (top / "outputs/model.txt").read_text() == "model\n"
     assert (top / "user_logs/std_log.txt").read_text() == "log\n"
     assert (top / "named-outputs/extra/file.txt").read_text() == "named\n"
+    assert (top / "artifacts/plot.png").exists()
+    assert (top / "models/m-1/artifacts/MLmodel").exists()
+    logged = mlcli("job", "download", name, "--artifacts", "-p", "two").json
+    assert [Path(path).name for path in logged["written"]] == ["artifacts", "models"]
     only = mlcli("job", "download", name, "--output-name", "extra", "-p", "one").json
     assert [Path(path).name for path in only["written"]] == ["extra"]
     unknown = mlcli("job", "download", name, "--output-name", "extr")

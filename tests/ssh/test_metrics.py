@@ -47,8 +47,8 @@ def test_a_running_jobs_metrics_come_by_offset_and_stay(jobs: FarJobs) -> None:
         gate.touch()
         assert [json.loads(row)["step"] for row in follower.stdout] == [1]
         assert follower.wait(60) == 0
-    assert copy.read_text().count("\n") == 2
     jobs.ended("live")
+    assert (jobs.near("live") / "metrics.jsonl").read_text().count("\n") == 2, "its records came here with its end"
     jobs.folder("live").rename(jobs.far / "gone")
     assert [row["count"] for row in jobs.mlcli("run", "metrics", "live").json] == [2]
     assert len(jobs.mlcli("run", "metrics", "live", "-m", "loss").json) == 2
@@ -60,10 +60,14 @@ def test_a_machine_that_is_away_keeps_nobody_from_the_rest(
     host = make_ssh_host()
     jobs = jobs_on(host)
     for name in ("seen", "unseen"):
-        assert jobs.run("echo 'metric: loss=1'", name=name).code == 0
-    assert jobs.show("seen")["metrics"]["loss"]["last"] == 1.0
+        assert jobs.run("echo 'metric: loss=1'; echo '[\"acc\", 0.5, 0, 1]' > ../metrics.jsonl", name=name).code == 0
+    (jobs.near("unseen") / "kept.json").unlink()  # as if it had been too much to be brought here
+    (jobs.near("unseen") / "metrics.jsonl").unlink()
+    (jobs.near("unseen") / "tracked.json").unlink()
+    (jobs.near("unseen").parent.parent / "tracked.jsonl").unlink()
     host.stop()
-    assert jobs.show("seen")["metrics"]["loss"]["last"] == 1.0
+    assert {name: one["last"] for name, one in jobs.show("seen")["metrics"].items()} == {"acc": 0.5, "loss": 1.0}
+    assert [row["value"] for row in jobs.mlcli("run", "metrics", "seen", "-m", "acc").json] == [0.5]
     shown = jobs.mlcli("job", "show", "unseen")
     assert (shown.code, shown.json["metrics"]) == (0, {})
     assert "connection refused" in shown.stderr.lower()
