@@ -5,6 +5,7 @@ On disk, below ``MLCLI_HOME`` (default ``~/.mlcli``)::
     settings.yml              settings, all optional
     current-workspace.json    the workspace that ``workspace use`` has chosen
     environments/ downloads/  caches that every workspace shares
+    engines/KEY/              what is known of the images of other machines
     workspaces/NAME/          index.sqlite, runs/, snapshots/, assets/, computes/
 """
 
@@ -29,10 +30,11 @@ from mlcli.ports.environments import EnvironmentBuilder
 from mlcli.ports.stores import AssetStore, ComputeStore, DownloadCache, RunStore, SnapshotStore
 
 if TYPE_CHECKING:
+    from mlcli.backends.far_engine import FarEngine
     from mlcli.transports.ssh import SshTransport
 
-_SSH = "ssh."
-"""Before the key of an SSH host: the name of its backend."""
+_SSH, _DOCKER = "ssh.", "docker."
+"""Before the key of an SSH host: the names of its backends, for jobs on the host and in containers."""
 
 
 class Workspace:
@@ -45,6 +47,7 @@ class Workspace:
         self.settings = settings
         self._backends: dict[str, Backend] = {}
         self._transports: dict[str, SshTransport] = {}
+        self._engines: dict[str, FarEngine] = {}
         self._builders: dict[tuple[str, str], EnvironmentBuilder] = {}
         self._supervisors: list[object] = []
         self.starts_many = False  # whether this process is to start many runs
@@ -98,7 +101,7 @@ class Workspace:
         return WebDownloads(self.home)
 
     def backend(self, name: str) -> Backend:
-        """The backend of that registered name, or of an SSH host (``ssh.KEY``), built once."""
+        """The backend of that registered name, or of an SSH host (``ssh.KEY``, ``docker.KEY``), built once."""
         if name not in self._backends:
             self._backends[name] = self._build_backend(name)
         return self._backends[name]
@@ -106,6 +109,11 @@ class Workspace:
     def _build_backend(self, name: str) -> Backend:
         if name.startswith(_SSH):
             return self._build_ssh_backend(name)
+        if name.startswith(_DOCKER):
+            there: Backend = registry.load("backends", "docker")(
+                self.settings, name=name, client=self._engine(name.removeprefix(_DOCKER)).client
+            )
+            return there
         backend = registry.load("backends", name)
         if name != "local":
             built: Backend = backend(self.settings)
@@ -116,22 +124,31 @@ class Workspace:
         return local
 
     def _build_ssh_backend(self, name: str) -> Backend:
-        transport = self._ssh(name)
+        transport = self._ssh(name.removeprefix(_SSH))
         scheduler = registry.load("schedulers", "process")()
         folder, workspace = transport.folder(), self._id()
         backend = registry.load("backends", "ssh")
         built: Backend = backend(transport, scheduler, self.settings, name=name, folder=folder, workspace=workspace)
         return built
 
-    def _ssh(self, name: str) -> SshTransport:
-        """The one connection of this process to the host of an ``ssh.KEY``."""
-        if name not in self._transports:
+    def _ssh(self, key: str) -> SshTransport:
+        """The one connection of this process to the host of that key."""
+        if key not in self._transports:
             from mlcli.ssh_secrets import secrets_for
 
-            host = self.computes.host(name.removeprefix(_SSH))
+            host = self.computes.host(key)
             transport = registry.load("transports", "ssh")
-            self._transports[name] = transport(host, secrets_for(host), patience_s=self.patience_s)
-        return self._transports[name]
+            self._transports[key] = transport(host, secrets_for(host), patience_s=self.patience_s)
+        return self._transports[key]
+
+    def _engine(self, key: str) -> FarEngine:
+        """The Docker Engine of that host, through the same connection."""
+        if key not in self._engines:
+            from mlcli.backends.far_engine import FarEngine
+
+            transport = self._ssh(key)
+            self._engines[key] = FarEngine(transport, str(transport.host))
+        return self._engines[key]
 
     def _id(self) -> str:
         """What tells this workspace from all others, on machines that several use."""
@@ -156,7 +173,7 @@ class Workspace:
             raise NotFoundError(missing.message, hint=f"{missing.hint}; {elsewhere}") from None
         backend = registry.compute_backend(found.type)
         if found.ssh is not None and backend == "ssh":
-            return f"{_SSH}{found.ssh.key}"
+            return f"{_DOCKER if container else _SSH}{found.ssh.key}"
         return "docker" if container and backend == "local" else backend
 
     def environment_builders(self) -> Iterator[EnvironmentBuilder]:
@@ -166,16 +183,22 @@ class Workspace:
 
     def environment_builder_named(self, name: str, backend: str = "local") -> EnvironmentBuilder:
         """The builder of that registered name, made once for each machine."""
-        where = backend if backend.startswith(_SSH) else "local"
+        where = backend if backend.startswith((_SSH, _DOCKER)) else "local"
         if (where, name) not in self._builders:
             self._builders[where, name] = self._build_builder(name, where)
         return self._builders[where, name]
 
     def _build_builder(self, name: str, where: str) -> EnvironmentBuilder:
+        if where.startswith(_DOCKER):
+            key = where.removeprefix(_DOCKER)
+            there: EnvironmentBuilder = registry.load("environments", name)(
+                self.home / "engines" / key, self.settings, self._engine(key).client
+            )
+            return there
         if where != "local":
             from mlcli.environments.far import FarBuilder
 
-            transport = self._ssh(where)
+            transport = self._ssh(where.removeprefix(_SSH))
             return FarBuilder(name, transport, self.settings, transport.folder())
         near: EnvironmentBuilder = registry.load("environments", name)(self.home, self.settings)
         return near

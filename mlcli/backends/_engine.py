@@ -10,6 +10,7 @@ from mlcli import docker_engine
 from mlcli.docker_engine import EngineRefusedError, errors
 
 if TYPE_CHECKING:
+    from docker import DockerClient
     from docker.api import APIClient
 
 NOT_FOUND, CONFLICT = 404, 409
@@ -20,10 +21,11 @@ _ENDING = "is not running"  # what a command in it is answered, with 500, when i
 
 
 class Engine:
-    """``url`` as in DOCKER_HOST. Nothing is connected before it is used."""
+    """``url`` as in DOCKER_HOST, or any name where ``client`` says how it is reached. Nothing is connected before it is used."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, client: Callable[[], DockerClient] | None = None) -> None:
         self.url = url
+        self._client = client or (lambda: docker_engine.connect(url or None))
 
     @property
     def is_local(self) -> bool:
@@ -32,11 +34,11 @@ class Engine:
 
     @property
     def _api(self) -> APIClient:
-        return docker_engine.connect(self.url or None).api
+        return self._client().api
 
     def connect(self) -> None:
         """Make sure that it answers."""
-        docker_engine.connect(self.url or None)
+        self._client()
 
     def is_rootless(self) -> bool:
         """Whether its root is the person who runs it."""

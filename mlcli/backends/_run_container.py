@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mlcli import agent, docker_engine
+from mlcli import agent
 from mlcli.backends import _launcher
-from mlcli.ports.backends import RunHandle
 
 RECORD = f"{_launcher.FOLDER}/container.json"
 
@@ -72,18 +71,6 @@ def known_place(folder: Path) -> Place | None:
     """The container that was, or was about to be, created for the run, unless it is removed."""
     record = read_record(folder / RECORD)
     return Place(record["name"], record["engine"]) if record else None
-
-
-def place_of(run: str, folder: Path) -> Place:
-    """Where the run's container is to be, by today's DOCKER_HOST."""
-    return Place(docker_engine.container_name(run, str(folder)), docker_engine.base_url() or "")
-
-
-def place_of_run(run: RunHandle) -> Place:
-    """Where the run was submitted to, whatever DOCKER_HOST says today."""
-    name, at, url = (run.native_id or "").partition("@")
-    folder = Path(run.run_folder)
-    return Place(name, url) if at else known_place(folder) or place_of(run.name, folder)
 
 
 def forget_secrets(folder: Path) -> None:

@@ -65,7 +65,7 @@ class BatchBackend(FolderBackend):
         """
         super().__init__(transport, settings)
         self.name = name
-        self.is_far = folder is not None
+        self.is_far = self.may_be_away = folder is not None
         self.notices: list[str] = []
         self._away: tuple[TransportError, float] | None = None
         self._scheduler = scheduler

@@ -1,4 +1,4 @@
-"""The Docker backend: a job in a container of its own, on any engine that DOCKER_HOST can name.
+"""The Docker backend: a job in a container of its own, on any engine that DOCKER_HOST can name, or that a machine over SSH has.
 
 The agent is the container's main process and writes the run folder, as it does on a host; the engine is asked only about
 runs that have not written their end. A container's name is made of the run's, so that there can be but one.
@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from importlib.util import cache_from_source
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mlcli import agent, docker_engine, registry
 from mlcli.backends import _container, _launcher, _remote
@@ -30,8 +30,6 @@ from mlcli.backends._run_container import (
     is_begun,
     is_locked,
     known_place,
-    place_of,
-    place_of_run,
     read_record,
     remove_launcher,
     whole,
@@ -45,6 +43,9 @@ from mlcli.domain.settings import Settings
 from mlcli.ports.backends import Capabilities, Prepared, Rejected, RunHandle, Submission, Submitted, Unknown
 from mlcli.ports.stores import SnapshotStore
 
+if TYPE_CHECKING:
+    from docker import DockerClient
+
 _OVER = frozenset({"exited", "dead"})
 
 
@@ -53,8 +54,37 @@ class DockerBackend(FolderBackend):
 
     name = "docker"
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(
+        self, settings: Settings, *, name: str = "docker", client: Callable[[], DockerClient] | None = None
+    ) -> None:
+        """``client``: the way to the one engine of another machine, whose name ``name`` is; without it DOCKER_HOST says
+        which engine.
+        """
         super().__init__(registry.load("transports", "local")(), settings)
+        self.name = name
+        self.may_be_away = client is not None
+        self.notices: list[str] = []
+        self._client = client
+
+    def connect(self) -> None:
+        """The engine answers."""
+        self._engine(self._url()).connect()
+
+    def _url(self) -> str:
+        """The engine for a new run."""
+        return self.name if self._client is not None else docker_engine.base_url() or ""
+
+    def _engine(self, url: str) -> Engine:
+        return Engine(url, self._client)
+
+    def _place(self, run: str, folder: Path) -> Place:
+        """Where the run's container is, or is to be."""
+        return known_place(folder) or Place(docker_engine.container_name(run, str(folder)), self._url())
+
+    def _place_of(self, run: RunHandle) -> Place:
+        """Where the run was submitted to, whatever DOCKER_HOST says today."""
+        name, at, url = (run.native_id or "").partition("@")
+        return Place(name, url) if at else self._place(run.name, Path(run.run_folder))
 
     def capabilities(self) -> Capabilities:
         """One process in one container."""
@@ -73,7 +103,7 @@ class DockerBackend(FolderBackend):
         """
         folder = Path(prepared.plan.run_folder)
         try:
-            place = known_place(folder) or place_of(prepared.plan.run, folder)
+            place = self._place(prepared.plan.run, folder)
             self._transport.make_folder(str(folder))
             with held(folder):
                 if is_begun(folder):
@@ -82,6 +112,8 @@ class DockerBackend(FolderBackend):
                     self._start(prepared, snapshots, place)
             return Submitted(str(place))
         except TransportError as failed:
+            if failed.transient and self.may_be_away:
+                raise
             return Unknown(failed.message) if failed.transient else Rejected(_sentence(failed))
         except MlcliError as refused:
             return Rejected(_sentence(refused))
@@ -89,11 +121,13 @@ class DockerBackend(FolderBackend):
     def _start(self, prepared: Prepared, snapshots: SnapshotStore | None, place: Place) -> None:
         plan = prepared.plan
         folder = Path(plan.run_folder)
-        engine = Engine(place.url)
+        engine = self._engine(place.url)
         if known_place(folder) is None:
             try:
                 engine.connect()
             except TransportError as nobody:  # nothing was sent: nothing can be there
+                if nobody.transient and self.may_be_away:
+                    raise
                 raise MlcliError(nobody.message, hint=nobody.hint) from nobody
         given = _container.arguments(plan.resources)
         user = _container.invoker(is_root_here=os.getuid() != 0 and engine.is_rootless())
@@ -147,11 +181,11 @@ class DockerBackend(FolderBackend):
         for run in runs:
             told = self._ended(run)
             if told is None:
-                asked[place_of_run(run).url].append(run)
+                asked[self._place_of(run).url].append(run)
             else:
                 seen[run.name] = told
         for url, group in asked.items():
-            seen.update(self._ask(Engine(url), group))
+            seen.update(self._ask(self._engine(url), group))
         return seen
 
     def _ended(self, run: RunHandle) -> Observation | None:
@@ -167,14 +201,16 @@ class DockerBackend(FolderBackend):
         known = known_place(folder)
         if known is not None:
             with suppress(MlcliError):  # else the next look at this engine removes it
-                _clean(Engine(known.url), known.name, folder)
+                _clean(self._engine(known.url), known.name, folder)
         return told
 
     def _ask(self, engine: Engine, runs: Sequence[RunHandle]) -> Mapping[str, Observation]:
         try:
             found = {_name(entry): entry for entry in engine.list(docker_engine.RUN)}
-            seen = {run.name: self._seen(engine, run, found.get(place_of_run(run).name)) for run in runs}
+            seen = {run.name: self._seen(engine, run, found.get(self._place_of(run).name)) for run in runs}
         except TransportError as failed:
+            if self.may_be_away:
+                self.notices = [f"{failed.message}: its jobs are shown as they were seen last"]
             return {run.name: Observation(Sight.NO_ANSWER, evidence=failed.message) for run in runs}
         _remove_leftovers(engine, found.values())
         return seen
@@ -189,14 +225,14 @@ class DockerBackend(FolderBackend):
             return _created(engine, folder, entry)
         if entry["State"] in _OVER:
             return self._ended(run) or self._end_of(engine, run, begun)
-        if not engine.is_local and (told := engine.inspect(place_of_run(run).name)) is not None:
+        if not engine.is_local and (told := engine.inspect(self._place_of(run).name)) is not None:
             started_at = _container.seconds(told["State"]["StartedAt"])
         evidence = "" if entry["State"] == "running" else f"the container is {entry['State']}"
         return Observation(Sight.RUNNING if started_at else Sight.STARTING, started_at=started_at, evidence=evidence)
 
     def _end_of(self, engine: Engine, run: RunHandle, begun: Mapping[str, Any] | None) -> Observation:
         """Bring the end of a container home; write it down when its agent could not."""
-        folder, name = Path(run.run_folder), place_of_run(run).name
+        folder, name = Path(run.run_folder), self._place_of(run).name
         told = engine.inspect(name)
         if told is None:
             return _without_container(folder, begun)
@@ -221,7 +257,7 @@ class DockerBackend(FolderBackend):
         far = self._far(run)
         if far is None or path == agent.EXIT:
             return super().read(run, path, offset, limit)
-        return _remote.read(Engine(far.url), far.name, below(run, path), offset, limit)
+        return _remote.read(self._engine(far.url), far.name, below(run, path), offset, limit)
 
     def list_files(self, run: RunHandle, folder: str = ".") -> Mapping[str, int]:
         """Files below a folder of the run folder."""
@@ -254,7 +290,7 @@ class DockerBackend(FolderBackend):
         with tempfile.TemporaryDirectory(prefix="mlcli-") as copied:
             target = Path(copied) / path
             target.parent.mkdir(parents=True, exist_ok=True)
-            _remote.peek(Engine(far.url), far.name, source, target)
+            _remote.peek(self._engine(far.url), far.name, source, target)
             yield replace(run, run_folder=copied)
 
     # Cancel, forget
@@ -271,7 +307,7 @@ class DockerBackend(FolderBackend):
                 if not has(folder, agent.AGENT):
                     self._never_starts(folder)
                 return
-            self._end(Engine(known.url), known, folder)
+            self._end(self._engine(known.url), known, folder)
 
     def _end(self, engine: Engine, place: Place, folder: Path) -> None:
         found = engine.inspect(place.name)
@@ -296,7 +332,7 @@ class DockerBackend(FolderBackend):
         """Remove the container of a run that has ended, if it was kept or could not be removed then."""
         known = known_place(Path(run.run_folder))
         if known is not None:
-            _remove_all(Engine(known.url), known.name, Path(run.run_folder))
+            _remove_all(self._engine(known.url), known.name, Path(run.run_folder))
 
 
 # Containers

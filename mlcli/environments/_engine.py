@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from docker import DockerClient
 
 Log = Callable[[str], None]
+Connect = Callable[[], "DockerClient"]
 _DOCKER_HUB = "docker.io"
 _TELL_EVERY_S = 5.0
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")

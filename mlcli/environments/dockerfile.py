@@ -23,7 +23,7 @@ from mlcli.environments._cache import BuildCache, CachedBuilder
 from mlcli.environments._contents import LABEL, contents, forget
 from mlcli.environments._context import context
 from mlcli.environments._dockerfile_text import bases, without_comments
-from mlcli.environments._engine import Image, full_name, inspect, pull, registry_digest, remove
+from mlcli.environments._engine import Connect, Image, full_name, inspect, pull, registry_digest, remove
 from mlcli.environments._published import PublishedImage, names
 from mlcli.environments._shared import SharedCache
 from mlcli.ports.environments import Activation, BuiltEnvironment
@@ -58,11 +58,13 @@ class DockerfileBuilder(CachedBuilder):
     name = "dockerfile"
     container = True
 
-    def __init__(self, home: Path, settings: Settings) -> None:
+    def __init__(self, home: Path, settings: Settings, connect: Connect = docker_engine.connect) -> None:
+        """``connect``: the way to the engine, whose images are listed below ``home`` and nobody else's."""
         self._home = home
+        self._connect = connect
         self._settings = settings
         self._shared = SharedCache(settings.environments_shared)
-        self._cache = BuildCache(home, self.name, _admitted)
+        self._cache = BuildCache(home, self.name, self._admitted)
 
     def accepts(self, spec: EnvironmentSpec) -> bool:
         """A Docker build, or a conda file: on top of an image, of a build, or of the base image of the settings."""
@@ -75,7 +77,7 @@ class DockerfileBuilder(CachedBuilder):
 
         Raises UnsupportedError for a context or a conda file that cannot be followed, TransportError without an engine.
         """
-        recipe = self._recipe(docker_engine.connect(), spec)
+        recipe = self._recipe(self._connect(), spec)
         return EnvironmentPlan(
             self.name,
             spec,
@@ -89,7 +91,7 @@ class DockerfileBuilder(CachedBuilder):
 
         Processes that come while it is made wait, and hear the same lines.
         """
-        client = docker_engine.connect()
+        client = self._connect()
         recipe = self._recipe(client, plan.spec)  # again: the files of the context may be others by now
         record = self._obtained(client, recipe, plan.spec.registry, log)
         found = contents(client, record["image"], self._home)
@@ -106,7 +108,7 @@ class DockerfileBuilder(CachedBuilder):
         """The images that are on the engine, the one used last first; all that were built while no engine answers."""
         built = self._cache.listing()
         with suppress(TransportError, UnsupportedError):
-            client = docker_engine.connect()
+            client = self._connect()
             return [one for one in built if inspect(client, one.place)]
         return built
 
@@ -220,8 +222,13 @@ class DockerfileBuilder(CachedBuilder):
             below,
         )
 
+    def _admitted(self, place: Path, record: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        image = inspect(self._connect(), record["place"])
+        whole = image is not None and image.id == record["image"] and (image.labels or {}).get(LABEL) == place.name
+        return record if whole else None
+
     def _away(self, fingerprint: str, record: Mapping[str, Any]) -> int | None:
-        freed = remove(docker_engine.connect(), names(self._shared, fingerprint, record["place"]))
+        freed = remove(self._connect(), names(self._shared, fingerprint, record["place"]))
         if freed is None:
             return None
         forget(record["image"], self._home)
@@ -275,12 +282,6 @@ def _identity(client: DockerClient, name: str, login: RegistryLogin | None) -> s
     image = inspect(client, name)
     digest = (image.digest_of(name) if image else registry_digest(client, name, login)) or ""
     return digest.rpartition("@")[2] or (image.id if image else name)
-
-
-def _admitted(place: Path, record: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    image = inspect(docker_engine.connect(), record["place"])
-    whole = image is not None and image.id == record["image"] and (image.labels or {}).get(LABEL) == place.name
-    return record if whole else None
 
 
 def _own_size(client: DockerClient, recipe: _Recipe, image: Image) -> int:

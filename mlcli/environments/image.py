@@ -13,7 +13,7 @@ from mlcli.domain.plan import EnvironmentPlan
 from mlcli.domain.settings import Settings
 from mlcli.environments._cache import BuildCache, CachedBuilder
 from mlcli.environments._contents import contents, forget
-from mlcli.environments._engine import Image, full_name, inspect, pull, remove
+from mlcli.environments._engine import Connect, Image, full_name, inspect, pull, remove
 from mlcli.ports.environments import Activation
 
 if TYPE_CHECKING:
@@ -29,10 +29,12 @@ class ImageBuilder(CachedBuilder):
     name = "image"
     container = True
 
-    def __init__(self, home: Path, settings: Settings) -> None:
+    def __init__(self, home: Path, settings: Settings, connect: Connect = docker_engine.connect) -> None:
+        """``connect``: the way to the engine, whose images are listed below ``home`` and nobody else's."""
         self._home = home
+        self._connect = connect
         self._base = settings.environments_base_image
-        self._cache = BuildCache(home, self.name, _admitted)
+        self._cache = BuildCache(home, self.name, self._admitted)
 
     def accepts(self, spec: EnvironmentSpec) -> bool:
         """An image alone; and, for a container, what names none: then it is the setting ``environments.base_image``."""
@@ -41,13 +43,13 @@ class ImageBuilder(CachedBuilder):
     def plan(self, spec: EnvironmentSpec) -> EnvironmentPlan:
         """Ask the engine whether the image is there. Raises TransportError when no engine answers."""
         name = self._image(spec)
-        here = inspect(docker_engine.connect(), name) is not None
+        here = inspect(self._connect(), name) is not None
         named = "" if spec.image else " (the setting environments.base_image)"
         return EnvironmentPlan(self.name, spec, _key(name), cached=here, description=f"image {name}{named}")
 
     def build(self, plan: EnvironmentPlan, log: Callable[[str], None]) -> Activation:
         """Pull it if it is not there. Processes that come while it is pulled wait, and hear the same lines."""
-        client = docker_engine.connect()
+        client = self._connect()
         name = self._image(plan.spec)
         key = _key(name)
         image = inspect(client, name)
@@ -80,9 +82,13 @@ class ImageBuilder(CachedBuilder):
             packages=found.packages,
         )
 
+    def _admitted(self, place: Path, record: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        del place
+        return record if inspect(self._connect(), record["place"]) else None
+
     def _away(self, fingerprint: str, record: Mapping[str, Any]) -> int | None:
         del fingerprint
-        freed = remove(docker_engine.connect(), [record["place"]])
+        freed = remove(self._connect(), [record["place"]])
         if freed is not None:
             forget(record["image"], self._home)
         return freed
@@ -91,11 +97,6 @@ class ImageBuilder(CachedBuilder):
 def _pulled(client: DockerClient, spec: EnvironmentSpec, name: str, line: Callable[[str], None]) -> Mapping[str, Any]:
     image = pull(client, name, spec.registry if spec.image else None, line)
     return {"description": f"image {name}", "place": name, "image": image.id, "image_size": image.size}
-
-
-def _admitted(place: Path, record: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    del place
-    return record if inspect(docker_engine.connect(), record["place"]) else None
 
 
 def _key(name: str) -> str:

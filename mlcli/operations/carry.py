@@ -120,7 +120,7 @@ def preparation(
 
 def _patience_s(services: Services, plan: Plan, *, patient: bool) -> float | None:
     """How long a machine that does not answer is waited for, once; None where there is none to wait for."""
-    if not services.backend(plan.backend).is_far:
+    if not services.backend(plan.backend).may_be_away:
         return None
     return _MACHINE_AWAY_S if patient else 0.0
 

@@ -156,13 +156,13 @@ def _looked(services: Services, by_backend: Mapping[str, Sequence[Run]]) -> list
         with suppress(TransportError):
             found.append((backend, group, backend.observe(handles)))
 
-    far = [one for one in asked if one[0].is_far]
+    far = [one for one in asked if one[0].may_be_away]
     if len(far) > 1:
         from concurrent.futures import ThreadPoolExecutor
 
         with ThreadPoolExecutor(_HOSTS_AT_ONCE) as pool:
             list(pool.map(lambda one: look(*one), far))
-        asked = [one for one in asked if not one[0].is_far]
+        asked = [one for one in asked if not one[0].may_be_away]
     for one in asked:
         look(*one)
     return found

@@ -16,7 +16,7 @@ from mlcli.domain.nodes import NodePlan, node_of, priority_of
 from mlcli.domain.plan import CodePlan, ContainerPlan, EnvironmentPlan, InputPlan, OutputPlan, Plan
 from mlcli.domain.redaction import masked
 from mlcli.operations import layout, names
-from mlcli.operations.containers import Choice, choose, not_there
+from mlcli.operations.containers import Choice, choose
 from mlcli.operations.machine import this_machine
 from mlcli.ports.services import Services
 from mlcli.spec.interpolate import interpolate, literal_text
@@ -46,12 +46,11 @@ def plan(
     job = _with_environment(services, job, refusals, notices)
     job, assets = _with_data(services, job, refusals, notices)
     job = _with_places(services, run, job, refusals)
-    name = _backend(services, compute, refusals)
-    choice = _choice(services, job, name, in_container, refusals)
+    place = _place(services, compute, refusals)
+    choice = _choice(services, job, place, in_container)
     if choice.notice:
         notices.append(choice.notice)
-    if choice.container:
-        name = services.backend_of_compute(DEFAULT_COMPUTE, container=True)
+    name = services.backend_of_compute(place, container=choice.container)
     backend = services.backend(name)
     folder = Path(backend.run_folder(run, services.runs.folder(run)))
     if choice.container and keep_container:
@@ -103,23 +102,22 @@ def _refusal(error: MlcliError) -> str:
     return "\n".join((sentence, *(f"  {line}" for line in error.details)))
 
 
-def _backend(services: Services, compute: str, refusals: list[str]) -> str:
-    """The backend of a job on the host of that compute."""
+def _place(services: Services, compute: str, refusals: list[str]) -> str:
+    """The compute, where it can run jobs; else this machine, for the rest of the plan."""
     try:
-        return services.backend_of_compute(compute)
+        services.backend_of_compute(compute)
     except (NotFoundError, UnsupportedError) as missing:
         refusals.append(_refusal(missing))
-        return services.backend_of_compute(DEFAULT_COMPUTE)
+        return DEFAULT_COMPUTE
+    return compute
 
 
-def _choice(services: Services, job: CommandJob, backend: str, asked: bool | None, refusals: list[str]) -> Choice:
-    """Whether it runs in a container; the engine that is asked is this machine's."""
-    if not services.backend(backend).is_far:
+def _choice(services: Services, job: CommandJob, compute: str, asked: bool | None) -> Choice:
+    """Whether it runs in a container; the engine that is asked is that of the compute's machine."""
+    if not services.backend(services.backend_of_compute(compute)).is_far:
         return choose(services.settings, job.environment, asked=asked)
-    if asked:
-        hint = "leave --docker out: the job then runs on its host"
-        refusals.append(f"compute {job.compute} is another machine, and containers there are not supported: {hint}")
-    return not_there(job.environment, str(job.compute))
+    engine = services.backend(services.backend_of_compute(compute, container=True))
+    return choose(services.settings, job.environment, asked=asked, connect=engine.connect, host=f"the host {compute}")
 
 
 def _node(services: Services, name: str, notices: list[str]) -> NodePlan | None:

@@ -75,7 +75,7 @@ class _Follower:
             self.drain()
         else:
             self._patiently(self.drain)
-        slower = self._backend.is_far and self._offset == before
+        slower = self._backend.may_be_away and self._offset == before
         self.pause_s = min(self.pause_s * 1.5, _FAR_POLL_S) if slower else POLL_S
 
     def drain(self) -> None:

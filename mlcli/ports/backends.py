@@ -82,6 +82,8 @@ class Backend(ABC):
     name: str
     is_far: bool = False
     """Whether run folders are on another machine, so that a job finds no file of this one."""
+    may_be_away: bool = False
+    """Whether jobs run on a machine that may not answer for a while: what may be done again is then tried again."""
 
     def run_folder(self, run: str, near: Path) -> str:  # noqa: ARG002
         """Where the run's folder is on the target, an absolute path; ``near``: the one here. Asks nobody."""

@@ -123,7 +123,6 @@ def test_inputs_that_cannot_be_sent(jobs: FarJobs) -> None:
     refused(done, "a link to /etc/hostname, which is not sent with it")
     given["x"]["path"] = "./nowhere"
     refused(jobs.run("true", inputs=given), "there is no folder './nowhere'")
-    refused(jobs.mlcli("job", "create", "-f", jobs.file("true"), "--docker"), "containers there are not supported")
 
 
 def test_variables_of_the_job_and_none_of_ours(jobs: FarJobs) -> None:
