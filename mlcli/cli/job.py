@@ -413,6 +413,18 @@ def cancel(session: Session, *, name: JobNames) -> None:
     actions.show_each(session, [end(session.services, one) for one in name])
 
 
+@NOUN.command("resume", "mlcli job resume -n my_sweep")
+def resume(session: Session, *, name: JobName) -> None:
+    """Go on with a sweep whose supervisor was killed, or whose machine was restarted.
+
+    Trials that run go on, those that were lost with the machine are begun again, none is run twice. Every command that
+    looks at the sweep does the same.
+    """
+    from mlcli.operations.sweep_report import resume as go_on
+
+    actions.show(session, go_on(session.services, name))
+
+
 @NOUN.command(
     "download",
     "mlcli job download -n my_job --outputs",

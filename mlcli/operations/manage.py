@@ -31,7 +31,7 @@ def restore(services: Services, name: str) -> Run:
 
 
 def delete(services: Services, name: str) -> int:
-    """Remove the run with its folder; bytes freed. Raises MlcliError while the run is live."""
+    """Remove the run with its folder, a sweep with its trials; bytes freed. Raises MlcliError while the run is live."""
     run = observe.get(services, name)
     if not run.state.is_end:
         raise MlcliError(f"job {name} is {run.state}", hint=f"stop it first: mlcli job cancel -n {name}")
@@ -47,6 +47,13 @@ def end_all(services: Services, names: Sequence[str], timeout_s: float = 60.0) -
 
 
 def _delete(services: Services, run: Run) -> int:
+    if run.job_type == observe.SWEEP:  # the trials first: who is killed in between leaves a sweep that can be deleted again
+        trials = services.runs.list(RunFilter(parent=run.name, include_archived=True))
+        return sum(_delete(services, trial) for trial in trials) + _delete_one(services, run)
+    return _delete_one(services, run)
+
+
+def _delete_one(services: Services, run: Run) -> int:
     with suppress(TransportError, NotFoundError):  # a compute that does not answer must not keep the run
         services.backend(run.backend).forget(observe.handle(services, run))
     return services.runs.delete(run.name)
@@ -72,7 +79,7 @@ def prune(
     """Delete ended runs, then the snapshots that no run uses any more.
 
     A run goes when every given condition names it: ended in one of ``states``, created more than ``older_than_s``
-    seconds ago, not among the newest ``keep_last``. With no condition only unused snapshots go.
+    seconds ago, not among the newest ``keep_last``. With no condition only unused snapshots go. Trials go with their sweep.
     """
     doomed = _doomed(services, older_than_s, keep_last, states)
     if dry_run:
@@ -86,7 +93,7 @@ def _doomed(
 ) -> list[Run]:
     if older_than_s is None and keep_last is None and states is None:
         return []
-    runs = observe.list_runs(services, RunFilter(include_archived=True))[keep_last or 0 :]
+    runs = observe.list_runs(services, RunFilter(include_archived=True, without_parent=True))[keep_last or 0 :]
     before = time.time() - (older_than_s or 0.0)
     return [
         run for run in runs if run.state.is_end and run.created_at <= before and (states is None or run.state in states)

@@ -112,6 +112,17 @@ def sweep_named(services: Services, name: str) -> Run:
     return run
 
 
+def resume(services: Services, name: str) -> Run:
+    """See that somebody drives a sweep. Raises NotFoundError, UsageError for a job that is no sweep, MlcliError for a sweep that
+    has ended.
+    """
+    run = sweep_named(services, name)  # looking at it is enough
+    if run.state.is_end:
+        hint = "trials cannot be added to it yet: create the sweep once more with a greater limits.max_total_trials"
+        raise MlcliError(f"sweep {name} has ended: {run.message}", hint=hint)
+    return run
+
+
 class Reader:
     """Reads one sweep again and again; what has been read once of a trial that has ended is not read again."""
 

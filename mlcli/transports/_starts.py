@@ -6,6 +6,10 @@ takes longer than many a trial of a sweep. Standard library only.
 
 import os
 import sys
+from contextlib import suppress
+from importlib import import_module
+
+_NEEDED = ("_json", "_socket", "fcntl")  # by every agent: imported here once, before they are forked
 
 
 def main(agent_folder: str) -> None:
@@ -13,6 +17,9 @@ def main(agent_folder: str) -> None:
     sys.path.append(agent_folder)
     import agent  # type: ignore[import-not-found]
 
+    for module in _NEEDED:
+        with suppress(ImportError):
+            import_module(module)
     pending = b""
     while data := os.read(0, 65536):
         *folders, pending = (pending + data).split(b"\n")

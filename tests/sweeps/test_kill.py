@@ -91,3 +91,18 @@ def test_commands_that_only_look_put_a_new_supervisor_in_the_place_of_a_dead_one
     shown = sweeps.until(lambda: (record := sweeps.mlcli("job", "list").json[0])["status"] == "Completed" and record)
     assert shown["name"] == "s"
     assert sweeps.ran() == [f"s_{number}" for number in range(4)]
+
+
+def test_resume_goes_on_and_says_when_there_is_nothing_to_go_on_with(sweeps: Sweeps):
+    sweeps.begin(sweeps.file("echo metric: loss=1; sleep 0.3", limits={"max_total_trials": 3}))
+    sweeps.until(lambda: "s_0" in sweeps.ran())
+    assert sweeps.kill_supervisor()
+    assert sweeps.mlcli("job", "resume", "-n", "s").code == 0
+    sweeps.until(lambda: len(sweeps.ran()) == 3)
+    assert sweeps.wait()["status"] == "Completed"
+    done = sweeps.mlcli("job", "resume", "-n", "s")
+    assert done.code == 1
+    assert "has ended: 3 trials: 3 completed" in done.stderr
+    freed = sweeps.mlcli("job", "delete", "-n", "s", "--yes")
+    assert freed.code == 0, freed.stderr
+    assert not list(sweeps.folder().parent.glob("s*"))
