@@ -113,9 +113,9 @@ def fit(
 
 
 def report(env: lgb.callback.CallbackEnv) -> None:
-    """One line a round."""
-    values = "  ".join(f"{name}-{metric} {value:.4f}" for name, metric, value, *_ in env.evaluation_result_list)
-    print(f"round {env.iteration + 1:>3}  {values}", flush=True)
+    """One line a round, in a form that mlcli reads as metrics."""
+    values = " ".join(f"{name}-{metric}={value:.6g}" for name, metric, value, *_ in env.evaluation_result_list)
+    print(f"metric: {values} step={env.iteration + 1}", flush=True)
 
 
 if __name__ == "__main__":

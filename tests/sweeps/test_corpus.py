@@ -1,0 +1,64 @@
+"""Published sweeps of three generations, on the Iris data, and our example: each finds a better model than the defaults do.
+
+The corpus has no sources and its data lies in a storage account: here our own example trains, in its own environment.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Mlcli
+from tests.sweeps.conftest import Sweeps
+
+ROOT = Path(__file__).resolve().parents[2]
+CORPUS = ROOT.parent / "shared" / "reference" / "corpus"
+EXAMPLE = ROOT / "examples" / "jobs" / "lightgbm-iris"
+CSV = EXAMPLE / "data" / "iris.csv"
+FIRST = ("2021-06-18/jobs/train/lightgbm/iris", [f"trial.inputs.iris.data.path={CSV}", "trial.compute.target=local"])
+LATER = [f"inputs.iris_csv.path={CSV}", "compute=local", "limits.max_total_trials=6"]
+
+
+def best_metric(mlcli: Mlcli, file: Path, name: str, *overrides: str) -> float:
+    sets = [word for override in overrides for word in ("--set", override)]
+    created = mlcli("job", "create", "-f", file, "-n", name, "--no-docker", *sets, "-o", "none")
+    assert created.code == 0, created.stderr
+    mlcli("job", "wait", "-n", name, "-o", "none")
+    shown = mlcli("job", "show", "-n", name).json
+    assert shown["status"] == "Completed", shown["status_message"]
+    assert mlcli("job", "download", "-n", name).code == 0
+    assert (mlcli.cwd / name / "outputs" / "model.txt").read_text().startswith("tree")
+    return float(shown["sweep"]["best_metric"])
+
+
+@pytest.mark.slow
+@pytest.mark.network
+def test_published_sweeps_beat_the_defaults(sweeps: Sweeps):
+    mlcli = sweeps.mlcli
+    done = mlcli(
+        "job", "create", "-f", EXAMPLE / "job.yml", "-n", "plain", "--set", "inputs.num_boost_round=10", "-o", "none"
+    )
+    assert done.code == 0, done.stderr
+    mlcli("job", "wait", "-n", "plain", "-o", "none")
+    default = mlcli("run", "metrics", "plain", "-m", "test-multi_logloss").json
+    plain = min(point["value"] for point in default)
+
+    assert best_metric(mlcli, EXAMPLE / "sweep.yml", "ours") < plain
+    published = {
+        "first": (FIRST[0], [*FIRST[1], "max_total_trials=6", "max_concurrent_trials=2"]),
+        "middle": ("2022-05-23/jobs/single-step/lightgbm/iris", LATER),
+        "now": ("now/jobs/single-step/lightgbm/iris", LATER),
+    }
+    for name, (folder, overrides) in published.items():
+        if not CORPUS.is_dir():
+            continue
+        there = mlcli.cwd / name
+        shutil.copytree(CORPUS / folder, there)
+        shutil.copytree(EXAMPLE / "src", there / "src", dirs_exist_ok=True)
+        shutil.copyfile(EXAMPLE / "environment.yml", there / "environment.yml")
+        text = (there / "job-sweep.yml").read_text()
+        own = "environment: {conda_file: environment.yml}"
+        (there / "job-sweep.yml").write_text(text.replace("environment: azureml:AzureML-lightgbm-3.3@latest", own))
+        assert best_metric(mlcli, there / "job-sweep.yml", f"{name}-sweep", *overrides) < plain, name
