@@ -10,7 +10,7 @@ from typing import TypeGuard
 from urllib.parse import unquote, urlsplit
 
 from mlcli import docker_engine
-from mlcli.domain.errors import MlcliError, NotFoundError, SnapshotError, UnsupportedError
+from mlcli.domain.errors import MlcliError, NotFoundError, SnapshotError, TransportError, UnsupportedError
 from mlcli.domain.job import CommandJob, DataInput, LiteralInput, Output
 from mlcli.domain.nodes import NodePlan, node_of, priority_of
 from mlcli.domain.plan import CodePlan, ContainerPlan, EnvironmentPlan, InputPlan, OutputPlan, Plan
@@ -47,7 +47,7 @@ def plan(
     job, assets = _with_data(services, job, refusals, notices)
     job = _with_places(services, run, job, refusals)
     place = _place(services, compute, refusals)
-    choice = _choice(services, job, place, in_container)
+    choice = _choice(services, job, place, in_container, refusals)
     if choice.notice:
         notices.append(choice.notice)
     name = services.backend_of_compute(place, container=choice.container)
@@ -112,10 +112,17 @@ def _place(services: Services, compute: str, refusals: list[str]) -> str:
     return compute
 
 
-def _choice(services: Services, job: CommandJob, compute: str, asked: bool | None) -> Choice:
-    """Whether it runs in a container; the engine that is asked is that of the compute's machine."""
-    if not services.backend(services.backend_of_compute(compute)).is_far:
+def _choice(services: Services, job: CommandJob, compute: str, asked: bool | None, refusals: list[str]) -> Choice:
+    """Whether it runs in a container; the engine that is asked is that of the compute's machine, which must be there."""
+    machine = services.backend(services.backend_of_compute(compute))
+    if not machine.is_far:
         return choose(services.settings, job.environment, asked=asked)
+    if job.environment.wants_image:
+        try:
+            machine.connect()
+        except TransportError as away:
+            refusals.append(_refusal(away))
+            return Choice(container=False)
     engine = services.backend(services.backend_of_compute(compute, container=True))
     return choose(services.settings, job.environment, asked=asked, connect=engine.connect, host=f"the host {compute}")
 

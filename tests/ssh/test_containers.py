@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import time
 import uuid
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.engines.docker import DockerEngine
-from tests.engines.sshd import DockerOverSsh, SshHost
+from tests.engines.sshd import DockerOverSsh, SshHost, SshHosts
 from tests.environments.packages import wheel
 from tests.faults.helpers import refused, wait_for
 from tests.ssh.conftest import Known, attach
@@ -42,9 +44,6 @@ class ContainerJobs:
     def show(self, name: str) -> dict[str, Any]:
         shown: dict[str, Any] = self.mlcli("job", "show", "-n", name).json
         return shown
-
-    def ended(self, name: str, status: str) -> None:
-        wait_for(lambda: self.show(name)["status"] == status)
 
     def containers(self) -> list[str]:
         return self.engine.containers(below=self.mlcli.home)
@@ -102,16 +101,15 @@ def test_a_job_from_its_submission_to_its_files(jobs: ContainerJobs) -> None:
     assert jobs.show("one")["status"] == "Completed"
 
 
-def test_an_exit_code_a_cancel_and_a_kept_container(jobs: ContainerJobs) -> None:
-    refused(jobs.run("echo so; exit 3"), "the command exited with code 3", "so")
+def test_an_exit_code_a_kept_container_and_a_cancel(jobs: ContainerJobs) -> None:
+    refused(jobs.run("echo so; exit 3", "--keep-container", name="one"), "the command exited with code 3", "so")
+    assert [name.rpartition("-")[0] for name in jobs.containers()] == ["mlcli-one"]
+    assert jobs.mlcli("job", "delete", "-n", "one", "--yes").code == 0
+    assert jobs.containers() == []
     assert jobs.mlcli("job", "create", "-f", jobs.file("sleep 1000", name="two")).code == 0
     wait_for(lambda: jobs.show("two")["status"] == "Running")
     assert jobs.mlcli("job", "cancel", "-n", "two").code == 0
-    jobs.ended("two", "Canceled")
-    assert jobs.run("true", "--keep-container", name="three").code == 0
-    assert [name.rpartition("-")[0] for name in jobs.containers()] == ["mlcli-three"]
-    assert jobs.mlcli("job", "delete", "-n", "three", "--yes").code == 0
-    assert jobs.containers() == []
+    wait_for(lambda: jobs.show("two")["status"] == "Canceled")
 
 
 def test_images_are_built_there_once(jobs: ContainerJobs) -> None:
@@ -134,39 +132,49 @@ def test_images_are_built_there_once(jobs: ContainerJobs) -> None:
     assert again.json["environment"]["cached"] is True
 
 
-def test_a_cut_link_and_a_killed_command_lose_nothing(
-    on: On, make_ssh_host: Callable[..., SshHost], docker_engine: DockerEngine, tmp_path: Path
-) -> None:
-    """The container goes on; whoever comes next finds it, with its whole log."""
-    host = make_ssh_host(variables=docker_engine.environment)
-    jobs = on(host)
-    file = jobs.file("for i in 1 2 3 4 5 6; do echo tick $i; sleep 0.5; done; echo end", name="long")
-    following = jobs.mlcli.start("job", "create", "-f", file, "--stream", "-o", "none")
-    assert following.stdout is not None
-    assert following.stdout.readline() == b"tick 1\n"
-    host.stop()
-    following.kill()
-    following.communicate()
-    assert jobs.show("long")["status"] == "Running"
-    host.start()
-    done = jobs.mlcli("job", "stream", "-n", "long", "-o", "none")
-    assert (done.code, done.stdout) == (0, "".join(f"tick {number}\n" for number in range(1, 7)) + "end\n"), done.stderr
-
-
-def test_whoever_follows_goes_on_when_the_link_is_back(
+def test_a_broken_link_and_a_killed_command_lose_nothing(
     on: On, make_ssh_host: Callable[..., SshHost], docker_engine: DockerEngine
 ) -> None:
+    """The container goes on. Who follows goes on when the link is back; whoever comes later has the whole log."""
     host = make_ssh_host(variables=docker_engine.environment)
     jobs = on(host)
-    file = jobs.file("for i in 1 2 3 4 5 6 7 8; do echo tick $i; sleep 0.5; done", name="long")
+    file = jobs.file("for i in 1 2 3 4 5 6 7 8; do echo tick $i; sleep 1; done", name="long")
     following = jobs.mlcli.start("job", "create", "-f", file, "--stream", "-o", "none")
     assert following.stdout is not None
     assert following.stdout.readline() == b"tick 1\n"
     host.stop()
+    assert jobs.show("long")["status"] == "Running"
     host.start()
-    rest, said = following.communicate(timeout=60)
+    assert following.stdout.readline() == b"tick 2\n"
+    following.kill()
+    following.communicate()
+    done = jobs.mlcli("job", "stream", "-n", "long", "-o", "none")
+    assert (done.code, done.stdout) == (0, "".join(f"tick {number}\n" for number in range(1, 9))), done.stderr
+
+
+@pytest.mark.slow
+def test_a_cable_is_pulled_while_a_job_is_followed(on: On, ssh_hosts: SshHosts, docker_engine: DockerEngine) -> None:
+    """Nobody is told that it is: what asks waits, no new job begins, and nothing is missing afterwards."""
+    host = replace(ssh_hosts["h1"], variables=docker_engine.environment)
+    host.stop()
+    host.write_configuration()
+    host.start()
+    jobs = on(host)
+    file = jobs.file("for i in $(seq 1 40); do echo tick $i; sleep 1; done", name="long")
+    following = jobs.mlcli.start("job", "create", "-f", file, "--stream", "-o", "none")
+    assert following.stdout is not None
+    assert following.stdout.readline() == b"tick 1\n"
+    ssh_hosts.cut("h1")
+    listed = jobs.mlcli("job", "list", "-o", "json")
+    assert [row["status"] for row in listed.json] == ["Running"]
+    assert "its jobs are shown as they were seen last" in listed.stderr
+    refused(jobs.mlcli("job", "create", "-f", jobs.file("true", name="new")), "no answer")
+    time.sleep(30)
+    ssh_hosts.mend("h1")
+    rest, said = following.communicate(timeout=180)
     assert following.returncode == 0, said
-    assert rest == b"".join(b"tick %d\n" % number for number in range(2, 9))
+    assert rest == b"".join(b"tick %d\n" % number for number in range(2, 41))
+    assert [row["name"] for row in jobs.mlcli("job", "list", "-o", "json").json] == ["long"]
 
 
 def test_a_machine_without_an_engine_runs_it_on_the_host(on: On, make_ssh_host: Callable[..., SshHost]) -> None:
