@@ -30,6 +30,7 @@ from mlcli.ports.environments import EnvironmentBuilder
 from mlcli.ports.stores import AssetStore, ComputeStore, DownloadCache, RunStore, SnapshotStore
 
 if TYPE_CHECKING:
+    from mlcli.operations.attached import Attached
     from mlcli.backends.far_engine import FarEngine
     from mlcli.transports.ssh import SshTransport
 
@@ -51,6 +52,7 @@ class Workspace:
         self._builders: dict[tuple[str, str], EnvironmentBuilder] = {}
         self._supervisors: list[object] = []
         self.starts_many = False  # whether this process is to start many runs
+        self.attached: Attached | None = None
         self.patience_s = 60.0  # how long a connection that dropped is tried to be made again
 
     @cached_property
@@ -288,14 +290,37 @@ def home() -> Path:
         raise UsageError("there is no home folder for mlcli's files", hint="set MLCLI_HOME to a folder") from nowhere
 
 
-def open_workspace(name: str | None = None) -> Workspace:
-    """The workspace of that name; without one, the one that ``MLCLI_WORKSPACE`` names or ``workspace use`` has chosen, else
-    ``default``. Makes nothing on disk yet. Raises NotFoundError: only ``default`` is there without being made.
+def open_workspace(name: str | None = None, folder: Path | None = None) -> Workspace:
+    """The workspace of that name; without one, the one that ``MLCLI_WORKSPACE`` names, or that ``folder`` (default: the current
+    one) or one above it is attached to, or that ``workspace use`` has chosen, else ``default``. Makes nothing on disk yet.
+    Raises NotFoundError: only ``default`` is there without being made; MlcliError for a folder whose settings are damaged.
     """
     from mlcli.stores import workspaces
 
     where = home()
-    return Workspace(where, workspaces.chosen(where, name), read_settings(where / "settings.yml"))
+    named = name or os.environ.get("MLCLI_WORKSPACE")
+    found = _attached(folder, needed=not named)
+    if not named and found is not None and found.workspace is not None:
+        workspaces.check_exists(where, found.workspace, str(found.file))
+        name = found.workspace
+    chosen = workspaces.chosen(where, name)
+    opened = Workspace(where, chosen, read_settings(where / "settings.yml"))
+    opened.attached = found if found is not None and found.workspace in {None, chosen} else None
+    return opened
+
+
+def _attached(folder: Path | None, *, needed: bool) -> Attached | None:
+    """The attached folder that a command is typed in; where it is not ``needed``, damaged settings are none."""
+    from mlcli.operations import attached
+
+    try:
+        return attached.find(folder if folder is not None else Path.cwd())
+    except FileNotFoundError:  # somebody has removed the current folder
+        return None
+    except MlcliError:
+        if needed:
+            raise
+        return None
 
 
 def read_settings(file: Path) -> Settings:

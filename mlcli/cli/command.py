@@ -7,9 +7,10 @@ docstring is its help. It answers None or an exit code.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
@@ -22,7 +23,7 @@ from mlcli.cli.render import Console
 from mlcli.domain.errors import UsageError
 
 if TYPE_CHECKING:
-    from mlcli.ports.services import Services
+    from mlcli.workspace import Workspace
 
 CommandFunction = Callable[..., "int | None"]
 
@@ -30,16 +31,17 @@ CommandFunction = Callable[..., "int | None"]
 class Session:
     """One command line being carried out: what it prints to, and the workspace it asks, opened when it is needed."""
 
-    def __init__(self, console: Console, workspace_name: str | None) -> None:
+    def __init__(self, console: Console, workspace_name: str | None, folder: Path | None = None) -> None:
         self.console = console
         self.workspace_name = workspace_name
+        self.folder = folder
 
     @cached_property
-    def services(self) -> Services:
-        """The workspace."""
+    def services(self) -> Workspace:
+        """The workspace: the one that was named, or that of the attached folder, or the one in use."""
         from mlcli.workspace import open_workspace
 
-        return open_workspace(self.workspace_name)
+        return open_workspace(self.workspace_name, None if self.folder is None else self.folder.absolute())
 
     def tell_notices(self) -> None:
         """What the workspace had to mend meanwhile, if it was opened at all."""
@@ -59,8 +61,9 @@ class _Typed(TyperCommand):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Repeat the flag for az's ``--set a=1 b=2``, then parse. Raises UsageError."""
         flags = self.definition.all_flags.values()
+        typed, rest = parted(args, flags) if self.definition.has_rest else (args, [])
         try:
-            return super().parse_args(ctx, list(spread(args, flags)))
+            return super().parse_args(ctx, [*spread(typed, flags), *rest])
         except groups.TyperUsageError as error:
             raise groups.refusal(error, ctx, [name for flag in flags for name in flag.names]) from None
 
@@ -98,6 +101,11 @@ class Command:
         """Its own, the ones that every command has, and those that are ignored."""
         return {**IGNORED, **self.ignored, **COMMON, **self.flags}
 
+    @property
+    def has_rest(self) -> bool:
+        """Whether everything from the first word on that belongs to no flag is one of its values."""
+        return any(flag.rest for flag in self.flags.values())
+
     def build(self, name: str) -> Any:
         """The command object that typer runs."""
         single = typer.Typer(add_completion=False, rich_markup_mode=None, context_settings=dict(groups.SETTINGS))
@@ -114,7 +122,9 @@ class Command:
             {
                 "Arguments": {flag.metavar or "": flag.help for flag in self.flags.values() if flag.named},
                 "Flags": {
-                    flag.shown: "The same, by flag." if flag.named else flag.help for flag in self.flags.values()
+                    flag.shown: "The same, by flag." if flag.named else flag.help
+                    for flag in self.flags.values()
+                    if not flag.rest
                 },
                 "Flags of every command": {flag.shown: flag.help for flag in COMMON.values()},
             },
@@ -159,6 +169,8 @@ class Command:
         given = typed[name]
         if flag.metavar is None:
             return bool(given)
+        if flag.rest:
+            return _listed(given)
         if flag.named:
             return _about(flag, [*_listed(typed[f"{name}_flag"]), *_listed(given)])
         if flag.many:
@@ -190,7 +202,8 @@ def _parameters(name: str, flag: Flag, *, hidden: bool) -> Iterator[inspect.Para
     if flag.named:
         argument: Any = typer.Argument(metavar=flag.metavar, help=flag.help, show_default=False, **complete)
         yield _parameter(name, Annotated[list[str] | None, argument], None)
-        yield _parameter(f"{name}_flag", Annotated[kind, option], None)
+        if not flag.rest:
+            yield _parameter(f"{name}_flag", Annotated[kind, option], None)
     else:
         yield _parameter(name, Annotated[kind, option], False if kind is bool else None)
 
@@ -231,7 +244,7 @@ def _session(values: Mapping[str, Any]) -> Session:
         verbose=values["verbose"] or values["debug"],
         quiet=values["only_show_errors"],
     )
-    return Session(console, values["workspace_name"])
+    return Session(console, values["workspace_name"], values.get("attached_folder"))
 
 
 @dataclass(frozen=True)
@@ -268,6 +281,20 @@ class Noun:
         return helptext.group(
             path, self.summary, self.summaries, {"--help, -h": "Show this help; every command has its own."}
         )
+
+
+def parted(arguments: Sequence[str], flags: Iterable[Flag]) -> tuple[list[str], list[str]]:
+    """What is typed up to the first word that belongs to no flag, and from there on, with ``--`` before it. Pure."""
+    takes_value = {name: flag.metavar is not None for flag in flags if not flag.rest for name in flag.names}
+    at = 0
+    while at < len(arguments):
+        word = arguments[at]
+        if word == "--":
+            return list(arguments[:at]), list(arguments[at:])
+        if word == "-" or not word.startswith("-"):
+            return list(arguments[:at]), ["--", *arguments[at:]]
+        at += 2 if takes_value.get(word) else 1
+    return list(arguments), []
 
 
 def spread(arguments: Iterable[str], flags: Iterable[Flag]) -> Iterator[str]:

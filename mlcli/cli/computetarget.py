@@ -8,7 +8,7 @@ from mlcli.cli import compute, compute_actions
 from mlcli.cli.command import Noun, Session
 from mlcli.cli.compute import AcceptHostKey, Description, Force, Name, Tags
 from mlcli.cli.compute_actions import Flags
-from mlcli.cli.options import Flag, count, count_or_none, flag
+from mlcli.cli.options import ATTACHED_FOLDER, Flag, count, count_or_none, flag
 from mlcli.cli.tree import NOUNS
 from mlcli.domain.errors import UsageError
 
@@ -16,7 +16,7 @@ NOUN = Noun(
     NOUNS["computetarget"],
     ignored={
         "no_wait": flag("--no-wait", help="Accepted and ignored: nothing here takes long."),
-        "path": flag("--path", metavar="FOLDER", help="Accepted and ignored."),
+        "attached_folder": ATTACHED_FOLDER,
         "v": flag("--v", "-v", help="Accepted and ignored."),
         "subnet_name": flag("--subnet-name", metavar="NAME", help="Accepted and ignored."),
         "vnet_name": flag("--vnet-name", metavar="NAME", help="Accepted and ignored."),

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from mlcli.cli.command import Noun, Session
-from mlcli.cli.options import Flag, flag, flags
+from mlcli.cli.options import ATTACHED_FOLDER, Flag, flag, flags
 from mlcli.cli.tree import NOUNS
 from mlcli.domain.errors import MlcliError
 
 NOUN = Noun(
     NOUNS["experiment"],
     ignored={
-        "path": flag("--path", metavar="FOLDER", help="Accepted and ignored."),
+        "attached_folder": ATTACHED_FOLDER,
         "output_metadata_file": flag("--output-metadata-file", metavar="FILE", help="Accepted and ignored."),
     },
 )

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from mlcli.cli import actions
+from mlcli.cli import actions, submitting
 from mlcli.cli.command import Noun, Session
 from mlcli.cli.following import follow
 from mlcli.cli.options import (
@@ -37,7 +37,6 @@ from mlcli.domain.errors import UsageError
 from mlcli.domain.run import RunFilter
 
 if TYPE_CHECKING:
-    from mlcli.domain.plan import Plan
     from mlcli.domain.run import Run
 
 NOUN = Noun(
@@ -106,7 +105,6 @@ def create(
     from mlcli.domain.sweep import SweepJob
     from mlcli.operations import registry_password
     from mlcli.operations.plan import plan as make_plan
-    from mlcli.operations.submit import submit
 
     in_container = actions.asked_container(docker=docker, no_docker=no_docker)
     overrides = set_ if environment_of is None else environment_again.overrides(set_)
@@ -133,16 +131,9 @@ def create(
     if save_as is not None:
         save(job, file, plan.run, save_as)
     if dry_run:
-        _show_plan(session, plan)
+        submitting.show_plan(session, plan)
         return
-    for notice in plan.notices:
-        session.console.notice(notice)
-    try:
-        run = submit(session.services, job, plan)
-    except KeyboardInterrupt:
-        if plan.run in session.services.runs.complete(plan.run):
-            raise actions.goes_on(plan.run) from None
-        raise
+    run = submitting.submit(session, job, plan)
     _show_begun(session, run, web=web, stream=stream, hand_on_code=propagate_exit_code)
 
 
@@ -150,33 +141,9 @@ def _show_begun(session: Session, run: Run, *, web: bool, stream: bool, hand_on_
     if web:
         _no_web_page(session)
     if stream:
-        _stream_to_end(session, run, hand_on_code=hand_on_code)
+        submitting.stream_to_end(session, run, hand_on_code=hand_on_code)
     else:
-        _show_created(session, run)
-
-
-def _show_plan(session: Session, plan: Plan) -> None:
-    """The plan, and on standard error whatever would keep it from being submitted."""
-    from mlcli.cli import views
-    from mlcli.operations.records import plan_record
-
-    session.console.emit(plan_record(plan), view=views.plan)
-    for refusal in plan.refusals:
-        session.console.notice(f"cannot be submitted as it is: {refusal}")
-
-
-def _stream_to_end(session: Session, run: Run, *, hand_on_code: bool) -> None:
-    session.console.notice(f"job {run.name}")
-    ended = follow(session, run.name)
-    actions.show_ended(session, ended)
-    actions.check_success(session, ended, hand_on_code=hand_on_code)
-
-
-def _show_created(session: Session, run: Run) -> None:
-    from mlcli.cli import views
-    from mlcli.operations.records import record
-
-    session.console.emit(record(session.services, run), view=views.created, columns=actions.job_row)
+        submitting.show_created(session, run)
 
 
 def _no_web_page(session: Session) -> None:
@@ -255,6 +222,7 @@ def init(
     "mlcli job upgrade -f old.yml --diff",
     "mlcli job upgrade -f old.yml --in-place",
     "mlcli job upgrade -f old.yml --to new.yml",
+    "mlcli job upgrade -f .azureml/local --set script=train.py --to job.yml",
 )
 def upgrade(
     session: Session,
@@ -263,14 +231,16 @@ def upgrade(
     in_place: Annotated[bool, flag("--in-place", help="Write the file itself.")],
     to: Annotated[Path | None, flag("--to", metavar="FILE", parse=Path, help="Write another file.")] = None,
     diff: Annotated[bool, flag("--diff", help="Show only what would change.")],
+    set_: Sets,
 ) -> None:
     """Rewrite an older job file in today's words, comments kept. It stays the same job.
 
-    The new text goes to standard output; with --in-place or --to it is written, and what changed is shown.
+    The new text goes to standard output; with --in-place or --to it is written, and what changed is shown. A run
+    configuration (.azureml/NAME) becomes a job file, with --set for what it leaves to the command line.
     """
     from mlcli.cli import job_upgrade
 
-    job_upgrade.upgrade(session, file, in_place=in_place, target=to, only_diff=diff)
+    job_upgrade.upgrade(session, file, in_place=in_place, target=to, only_diff=diff, overrides=set_)
 
 
 @NOUN.command("show", "mlcli job show -n my_job", "mlcli job show -n my_job --query status -o tsv")

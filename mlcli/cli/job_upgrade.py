@@ -11,23 +11,34 @@ from mlcli.cli.render import coloured, write_text
 from mlcli.domain.errors import MlcliError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from mlcli.cli.command import Session
 
 _COLOURS = {"+": "32", "-": "31", "@": "36"}
 
 
-def upgrade(session: Session, file: str, *, in_place: bool, target: Path | None, only_diff: bool) -> None:
+def upgrade(
+    session: Session, file: str, *, in_place: bool, target: Path | None, only_diff: bool, overrides: Sequence[str] = ()
+) -> None:
     """Print the upgraded file, or write it and print what changed. Raises UsageError, InvalidSpecError, MlcliError."""
     if in_place and (target is not None or file == jobfile.STANDARD_INPUT):
         raise UsageError("--in-place writes the file that is read: it goes neither with --to nor with standard input")
     from mlcli.operations.files import DiskFiles
+    from mlcli.spec.generation import recognise
     from mlcli.spec.load import load
     from mlcli.spec.upgrade import upgrade_text
 
     taken = jobfile.source(file)
-    old = load(taken.text, taken.name).text
+    document = load(taken.text, taken.name)
+    if recognise(document.tree).noun == "runconfig":
+        if in_place or only_diff:
+            raise UsageError("a run configuration becomes a file of another kind", hint="write it with: --to job.yml")
+        _from_runconfig(session, taken, target, overrides)
+        return
+    if overrides:
+        raise UsageError("--set is for run configurations", hint="upgrade the file, then edit it")
+    old = document.text
     new = upgrade_text(old, taken.name, taken.base, DiskFiles())
     written = None if only_diff else Path(file) if in_place else target
     if written is None and not only_diff:
@@ -40,6 +51,28 @@ def upgrade(session: Session, file: str, *, in_place: bool, target: Path | None,
         session.console.notice(f"{taken.name} is in today's words already")
     elif written is not None:
         session.console.notice(f"written: {written}")
+
+
+def _from_runconfig(session: Session, taken: jobfile.Source, target: Path | None, overrides: Sequence[str]) -> None:
+    """A run configuration as a job file: beside the folder that its paths start from they stay as they are, elsewhere they
+    become absolute.
+    """
+    from mlcli.cli.formats import as_yaml
+    from mlcli.operations.files import DiskFiles
+    from mlcli.spec.build import project_folder
+    from mlcli.spec.runconfig import read_runconfig
+    from mlcli.spec.standalone import standalone
+
+    project = project_folder(taken.base)
+    found = read_runconfig(taken.text, taken.name, project, DiskFiles(), overrides=overrides)
+    jobfile.show_diagnostics(session, found.warnings)
+    place = Path.cwd() if target is None else target.absolute().parent
+    text = as_yaml(found.job.document if place == project else standalone(found.job))
+    if target is None:
+        write_text(text)
+        return
+    _write(target, text, newline="\n")
+    session.console.notice(f"written: {target}")
 
 
 def _write(path: Path, text: str, *, newline: str) -> None:

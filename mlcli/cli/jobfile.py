@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -105,7 +105,17 @@ def read(
         submitting=submitting,
     )
     show_diagnostics(session, loaded.warnings)
-    return loaded.job if isinstance(loaded, LoadedJob) else loaded.sweep
+    if isinstance(loaded, LoadedJob):
+        return in_experiment(session, loaded.job)
+    return replace(loaded.sweep, trial=in_experiment(session, loaded.sweep.trial))
+
+
+def in_experiment(session: Session, job: CommandJob) -> CommandJob:
+    """The job, in the experiment of the attached folder where it names none itself."""
+    attached = session.services.attached
+    if job.experiment_name or attached is None or attached.experiment is None:
+        return job
+    return replace(job, experiment_name=attached.experiment)
 
 
 def show_diagnostics(session: Session, found: Sequence[Diagnostic]) -> None:

@@ -20,7 +20,8 @@ class Flag:
 
     ``metavar`` None makes it a switch. ``many``: may be given several times, also as az does (``--set a=1 b=2``).
     ``parse`` turns the text into the value; raises UsageError. ``named``: what a command is about (``job``); then it may
-    stand without its flag, and must be given unless ``required`` is false.
+    stand without its flag, and must be given unless ``required`` is false. ``rest``: it is everything from the first word on
+    that belongs to no flag, as it is typed, and has no flag itself; ``--`` may stand before it.
     """
 
     names: tuple[str, ...]
@@ -31,6 +32,7 @@ class Flag:
     named: str | None = None
     required: bool = True
     complete: Completer | None = None
+    rest: bool = False
 
     @property
     def shown(self) -> str:
@@ -116,6 +118,31 @@ OldRunNames = Annotated[
         named="run",
         parse=name_of_job,
         complete=complete_job,
+    ),
+]
+ATTACHED_FOLDER = flag(
+    "--path", metavar="FOLDER", parse=Path, help="A folder in or below an attached one (default: here)."
+)
+OldRunNameOrFile = Annotated[
+    str | None,
+    Flag(
+        ("--run", "-r", "--name", "-n"),
+        "Name of the run.",
+        "RUN",
+        named="run",
+        required=False,
+        parse=name_of_job,
+        complete=complete_job,
+    ),
+]
+Metadata = Annotated[
+    Path | None,
+    flag(
+        "--output-metadata-file",
+        "-t",
+        metavar="FILE",
+        parse=Path,
+        help="Write the run as JSON to this file; without --run, the run of the file is meant.",
     ),
 ]
 Metrics = Annotated[

@@ -9,13 +9,17 @@ from mlcli.cli import actions
 from mlcli.cli.command import Noun, Session
 from mlcli.cli.following import follow
 from mlcli.cli.options import (
+    ATTACHED_FOLDER,
     Condition,
     Descending,
     EveryPoint,
+    Flag,
     Follow,
+    Metadata,
     Metrics,
     MostPoints,
     OldRunName,
+    OldRunNameOrFile,
     OldRunNames,
     Sort,
     count,
@@ -27,12 +31,13 @@ from mlcli.cli.tree import NOUNS
 from mlcli.domain.errors import UsageError
 from mlcli.domain.run import RunFilter
 
-# Run names are unique in a workspace here: a run's experiment, and the folder attached to it, say nothing more.
+# Run names are unique in a workspace here: a run's experiment says nothing more.
 NOUN = Noun(
     NOUNS["run"],
     ignored={
         "experiment_name": flag("--experiment-name", "-e", metavar="NAME", help="Accepted and ignored."),
-        "path": flag("--path", metavar="FOLDER", help="Accepted and ignored."),
+        "attached_folder": ATTACHED_FOLDER,
+        "output_metadata_file": flag("--output-metadata-file", "-t", metavar="FILE", help="Accepted and ignored."),
         "minimal": flag("--minimal", help="Accepted and ignored: a row is minimal as it is."),
     },
 )
@@ -50,10 +55,154 @@ OutputFolder = Annotated[
 ]
 
 
+Words = Annotated[
+    list[str],
+    Flag(
+        ("--",),
+        "The script and its arguments: everything from the first word on that is no flag of this command.",
+        "SCRIPT",
+        many=True,
+        named="script",
+        required=False,
+        rest=True,
+    ),
+]
+Experiment = Annotated[
+    str | None,
+    flag("--experiment-name", "-e", metavar="NAME", help="Its experiment (default: the attached folder's)."),
+]
+Configuration = Annotated[
+    str | None,
+    flag("--run-configuration-name", "-c", metavar="NAME", help="A run configuration: a name in .azureml, or a path."),
+]
+AttachedFolder = Annotated[Path | None, ATTACHED_FOLDER]
+SourceDirectory = Annotated[
+    Path | None,
+    flag("--source-directory", metavar="FOLDER", parse=Path, help="The folder of the code (default: that of --path)."),
+]
+Target = Annotated[
+    str | None, flag("--target", "--ct", metavar="COMPUTE", help="Where it runs, whatever the run configuration says.")
+]
+CondaDependencies = Annotated[
+    Path | None,
+    flag("--conda-dependencies", "-d", metavar="FILE", parse=Path, help="A conda file, in place of the one named."),
+]
+Async = Annotated[bool, flag("--async", help="Return as soon as it is on its way.")]
+MetadataOut = Annotated[
+    Path | None,
+    flag("--output-metadata-file", "-t", metavar="FILE", parse=Path, help="Write the run as JSON to this file."),
+]
+DryRun = Annotated[bool, flag("--dry-run", help="Show the plan, send nothing.")]
+Docker = Annotated[bool, flag("--docker", help="Run in a container, whatever the setting local.container says.")]
+NoDocker = Annotated[bool, flag("--no-docker", help="Run on the host, though it names an image.")]
+
+
 def _axis(text: str) -> str:
     if text not in {"step", "time", "wall"}:
         raise UsageError(f"{text!r} is no axis", hint="step, time or wall")
     return text
+
+
+@NOUN.command(
+    "submit-script",
+    "mlcli run submit-script -c local train.py",
+    "mlcli run submit-script -e iris -c cpu-cluster --async train.py --learning-rate 0.1",
+    "mlcli run submit-script --source-directory src -d conda.yml --ct local -- train.py --epochs 3",
+    "mlcli run submit-script -c local -t run.json train.py && mlcli run download-logs -t run.json",
+)
+def submit_script(
+    session: Session,
+    *,
+    script: Words,
+    run_configuration_name: Configuration = None,
+    experiment_name: Experiment = None,
+    attached_folder: AttachedFolder = None,
+    source_directory: SourceDirectory = None,
+    target: Target = None,
+    conda_dependencies: CondaDependencies = None,
+    async_: Async,
+    output_metadata_file: MetadataOut = None,
+    dry_run: DryRun,
+    docker: Docker,
+    no_docker: NoDocker,
+) -> None:
+    """Run a script as a run configuration says, and follow it.
+
+    A script that is typed replaces the file's, arguments that are typed replace the file's. Without a run configuration it
+    runs on this machine, in an environment made of the attached folder's conda file. What is to be run with a script's own
+    flags, such as --help, stands after the script. The run fails the command when it fails.
+    """
+    from mlcli.cli import run_submit
+
+    wish = run_submit.Wish(
+        words=tuple(script),
+        configuration=run_configuration_name,
+        experiment=experiment_name,
+        source=source_directory,
+        target=target,
+        conda_file=conda_dependencies,
+        metadata=output_metadata_file,
+        asynchronous=async_,
+        dry_run=dry_run,
+        in_container=actions.asked_container(docker=docker, no_docker=no_docker),
+    )
+    session.folder = attached_folder
+    run_submit.script(session, wish)
+
+
+@NOUN.command(
+    "submit-hyperdrive",
+    "mlcli run submit-hyperdrive -e iris -c local --hyperdrive-configuration-name hdconfig.yml train.py",
+)
+def submit_hyperdrive(
+    session: Session,
+    *,
+    script: Words,
+    hyperdrive_configuration_name: Annotated[
+        str | None,
+        flag(
+            "--hyperdrive-configuration-name",
+            metavar="NAME",
+            help="The HyperDrive configuration: a path, or the end of a file's name.",
+        ),
+    ] = None,
+    run_configuration_name: Configuration = None,
+    experiment_name: Experiment = None,
+    attached_folder: AttachedFolder = None,
+    source_directory: SourceDirectory = None,
+    target: Target = None,
+    conda_dependencies: CondaDependencies = None,
+    async_: Async,
+    output_metadata_file: MetadataOut = None,
+    dry_run: DryRun,
+    docker: Docker,
+    no_docker: NoDocker,
+) -> None:
+    """Search for the best values of a script's arguments, and follow the search.
+
+    The script gets each parameter of the HyperDrive configuration as an argument more (--penalty 0.5). It is a sweep:
+    `mlcli sweep trials` and `mlcli sweep best` show what was found.
+    """
+    from mlcli.cli import run_submit
+
+    if run_configuration_name is None:
+        raise UsageError("which run configuration? give --run-configuration-name NAME")
+    if hyperdrive_configuration_name is None:
+        raise UsageError("which HyperDrive configuration? give --hyperdrive-configuration-name NAME")
+    wish = run_submit.Wish(
+        words=tuple(script),
+        configuration=run_configuration_name,
+        experiment=experiment_name,
+        source=source_directory,
+        target=target,
+        conda_file=conda_dependencies,
+        metadata=output_metadata_file,
+        asynchronous=async_,
+        dry_run=dry_run,
+        in_container=actions.asked_container(docker=docker, no_docker=no_docker),
+    )
+    session.folder = attached_folder
+    run_submit.hyperdrive(session, wish, hyperdrive_configuration_name)
 
 
 @NOUN.command(
@@ -86,9 +235,13 @@ def list_(
 
     A filter compares metrics (last values), params, tags and attributes (status, run_name, start_time, duration, ...):
     metrics.accuracy > 0.9 and params.lr < 0.1 and tags.`my tag` LIKE 'x%'. Names with other signs stand in backticks.
+    In an attached folder only the runs of its experiment are listed, unless another is named.
     """
     from mlcli.cli import values
 
+    attached = session.services.attached
+    if experiment_name is None and parent_run_id is None and attached is not None:
+        experiment_name = attached.experiment
     which = RunFilter(
         states=values.states(status),
         experiment_name=experiment_name,
@@ -106,38 +259,70 @@ def list_(
     actions.list_runs(session, which, more=None)
 
 
-@NOUN.command("show", "mlcli run show -r my_job")
-def show(session: Session, *, run: OldRunName) -> None:
+@NOUN.command("show", "mlcli run show -r my_job", "mlcli run show -t run.json")
+def show(session: Session, *, run: OldRunNameOrFile = None, output_metadata_file: Metadata = None) -> None:
     """Show a run: as it was written, and what became of it."""
+    from mlcli.cli import run_metadata
     from mlcli.operations import observe
 
-    actions.show(session, observe.get(session.services, run))
+    name = run_metadata.named(run, output_metadata_file)
+    found = observe.get(session.services, name)
+    run_metadata.keep(session, name, output_metadata_file)
+    actions.show(session, found)
 
 
-@NOUN.command("cancel", "mlcli run cancel -r my_job")
-def cancel(session: Session, *, run: OldRunName) -> None:
+@NOUN.command("cancel", "mlcli run cancel -r my_job", "mlcli run cancel -t run.json")
+def cancel(session: Session, *, run: OldRunNameOrFile = None, output_metadata_file: Metadata = None) -> None:
     """Cancel a run: end its processes, keep what it has made."""
+    from mlcli.cli import run_metadata
     from mlcli.operations.cancel import cancel as end
 
-    actions.show(session, end(session.services, run))
+    name = run_metadata.named(run, output_metadata_file)
+    found = end(session.services, name)
+    run_metadata.keep(session, name, output_metadata_file)
+    actions.show(session, found)
 
 
-@NOUN.command("monitor-logs", "mlcli run monitor-logs -r my_job")
-def monitor_logs(session: Session, *, run: OldRunName) -> None:
+@NOUN.command("monitor-logs", "mlcli run monitor-logs -r my_job", "mlcli run monitor-logs -t run.json")
+def monitor_logs(session: Session, *, run: OldRunNameOrFile = None, output_metadata_file: Metadata = None) -> None:
     """Follow a run's log to its end; the same as `mlcli job stream`."""
-    actions.check_success(session, follow(session, run), hand_on_code=False)
+    from mlcli.cli import run_metadata
+
+    ended = follow(session, run_metadata.named(run, output_metadata_file))
+    run_metadata.keep(session, ended.name, output_metadata_file)
+    actions.check_success(session, ended, hand_on_code=False)
 
 
 @NOUN.command("download-logs", "mlcli run download-logs -r my_job -d ./logs")
-def download_logs(session: Session, *, run: OldRunName, output_dir: OutputFolder = Path()) -> None:
+def download_logs(
+    session: Session,
+    *,
+    run: OldRunNameOrFile = None,
+    output_dir: OutputFolder = Path(),
+    output_metadata_file: Metadata = None,
+) -> None:
     """Fetch a run's logs."""
-    actions.download(session, run, output_dir, logs=True)
+    from mlcli.cli import run_metadata
+
+    name = run_metadata.named(run, output_metadata_file)
+    actions.download(session, name, output_dir, logs=True)
+    run_metadata.keep(session, name, output_metadata_file)
 
 
 @NOUN.command("download", "mlcli run download -r my_job -d ./results")
-def download(session: Session, *, run: OldRunName, output_dir: OutputFolder = Path()) -> None:
+def download(
+    session: Session,
+    *,
+    run: OldRunNameOrFile = None,
+    output_dir: OutputFolder = Path(),
+    output_metadata_file: Metadata = None,
+) -> None:
     """Fetch what a run has made: outputs and logs."""
-    actions.download(session, run, output_dir)
+    from mlcli.cli import run_metadata
+
+    name = run_metadata.named(run, output_metadata_file)
+    actions.download(session, name, output_dir)
+    run_metadata.keep(session, name, output_metadata_file)
 
 
 @NOUN.command("update", "mlcli run update -r my_job --add-tag stage=final")

@@ -9,6 +9,7 @@ SUMMARY = "One job file, any compute: run az ml job YAML of every generation on 
 NOUNS: Mapping[str, str] = {
     "job": "Submit jobs, watch them, fetch what they made.",
     "run": "The same jobs under the older names of these commands.",
+    "folder": "Folders that are attached to a workspace and an experiment.",
     "experiment": "The names under which jobs are grouped.",
     "sweep": "The trials of a sweep, and the best of them.",
     "environment": "What jobs run in: registered by name, built once, found for ever.",

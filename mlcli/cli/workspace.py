@@ -205,7 +205,9 @@ def _show(session: Session) -> None:
 def use(session: Session, *, name: Name = None) -> None:
     """Work in a workspace from now on, where no other is named by -w or MLCLI_WORKSPACE."""
     import os
+    from pathlib import Path
 
+    from mlcli.operations import attached
     from mlcli.stores import workspaces
     from mlcli.workspace import home
 
@@ -215,6 +217,9 @@ def use(session: Session, *, name: Name = None) -> None:
     named = os.environ.get("MLCLI_WORKSPACE")
     if named and named != chosen:
         session.console.warn(f"MLCLI_WORKSPACE names {named!r}, and comes first")
+    found = attached.find(Path.cwd())
+    if found is not None and found.workspace not in {None, chosen}:
+        session.console.warn(f"in {found.folder} and below it {found.file} names {found.workspace!r}, and comes first")
 
 
 @NOUN.command("delete", "mlcli workspace delete research", "mlcli workspace delete --name research --yes")

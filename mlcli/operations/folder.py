@@ -97,9 +97,9 @@ def configuration(folders: list[Path], name: str) -> tuple[Path, Path]:
     """
     for folder in folders:
         for settings in attached.SETTINGS:
-            for file in (folder / settings / name, folder / settings / f"{name}{_SUFFIX}"):
-                if file.is_file():
-                    return file, folder
+            for spelling in (name, f"{name}{_SUFFIX}", name.removesuffix(_SUFFIX)):
+                if (folder / settings / spelling).is_file():
+                    return folder / settings / spelling, folder
     for place in (Path.cwd() / name, *(folder / name for folder in folders)):
         if place.is_file():
             return place, place.parent.parent if place.parent.name in attached.SETTINGS else place.parent

@@ -101,6 +101,9 @@ amlCompute:
 """
 
 
+PYTHON_ALONE = {"dependencies": [f"python={_PYTHON}"]}
+
+
 def conda_dependencies() -> str:
     """The text of the conda file: the Python that mlcli itself runs on, and no more."""
     return _CONDA.format(python=_PYTHON)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from mlcli.domain.sweep import Search
     from mlcli.ports.files import FileReader
 
-__all__ = ["read_hyperdrive"]
+__all__ = ["read_hyperdrive", "read_words"]
 
 KIND = Kind(Generation.RUNCONFIG, "hyperdrive", "v1/hyperDrive", "hyperdrive")
 
@@ -47,6 +47,12 @@ def read_hyperdrive(
 
     ``file``: the name that errors show. Raises InvalidSpecError with everything that is wrong, in file order.
     """
+    today, found = read_words(text, file, base, reader)
+    return search(today, today.tree), found
+
+
+def read_words(text: str | bytes, file: str, base: Path, reader: FileReader) -> tuple[Document, tuple[Diagnostic, ...]]:
+    """The same in today's words, as a sweep job's file has them."""
     document = load(text, file)
     found = [*validate(document, KIND)]
     if not found:
@@ -60,7 +66,7 @@ def read_hyperdrive(
     )
     if any(one.severity is Severity.ERROR for one in found):
         raise InvalidSpecError(tuple(found))
-    return search(today, today.tree), tuple(found)
+    return today, tuple(found)
 
 
 def _own_checks(document: Document) -> Findings:
