@@ -259,8 +259,34 @@ while true; do
   sleep 0.2
 done
 echo "bad: $status"
+sweep_id=$(az ml job create -f sweep.yml --query name -o tsv)
+az ml job stream -n $sweep_id
+status=$(az ml job show -n $sweep_id --query status -o tsv)
+echo "sweep: $status"
+az ml job show -n $sweep_id --web -o none
+az ml job download -n $sweep_id --outputs
+cat $sweep_id/outputs/model.txt
 az ml compute list -o table
 az ml compute delete -n cpu-cluster --yes --no-wait
+"""
+
+
+SWEEP = """
+type: sweep_job
+algorithm: grid
+trial:
+  command: >-
+    mkdir -p outputs; echo trained with {search_space.rate} > outputs/model.txt;
+    echo metric: test-multi_logloss={search_space.rate}
+  environment: current
+  compute:
+    target: azureml:cpu-cluster
+search_space:
+  rate: {type: choice, values: [0.5, 0.25, 0.75]}
+objective: {primary_metric: test-multi_logloss, goal: minimize}
+max_total_trials: 3
+max_concurrent_trials: 3
+timeout_minutes: 10
 """
 
 
@@ -270,6 +296,7 @@ def test_the_scripts_of_the_documents_run_as_they_stand(mlcli: Mlcli, tmp_path: 
     job = "command: >-\n  mkdir -p outputs; echo trained > outputs/model.txt; echo done\nenvironment: current\n"
     (tmp_path / "job.yml").write_text(f"{job}compute: {{target: 'azureml:cpu-cluster'}}\n")
     (tmp_path / "bad.yml").write_text("command: exit 3\nenvironment: current\ncompute: azureml:gpu-cluster\n")
+    (tmp_path / "sweep.yml").write_text(SWEEP)
     from tests.conftest import COMMAND
 
     path = f"{COMMAND.parent}:{os.environ['PATH']}"
@@ -279,10 +306,10 @@ def test_the_scripts_of_the_documents_run_as_they_stand(mlcli: Mlcli, tmp_path: 
         env={**mlcli.environment(), "PATH": path},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=240,
         check=False,
     )
     assert done.returncode == 0, f"{done.stdout}\n{shlex.quote(done.stderr)}"
-    for line in ("status: Completed", "trained", "bad: Failed"):
+    for line in ("status: Completed", "trained", "bad: Failed", "sweep: Completed", "trained with 0.25"):
         assert line in done.stdout.splitlines(), done.stdout
     assert (tmp_path / "local.log").read_text().startswith("done\n")
