@@ -96,12 +96,19 @@ def _move(staging: Path, folder: Path) -> None:
     shutil.rmtree(before, ignore_errors=True)
 
 
-def read(engine: Engine, name: str, path: str, offset: int, limit: int | None) -> bytes | None:
-    """Bytes of a file in a container that may still run; None when there is no such file."""
+def read_in_it(engine: Engine, name: str, path: str, offset: int, limit: int | None) -> tuple[bytes | None] | None:
+    """Bytes of a file in a container, by a command in it; (None,) when there is no such file, None when no command can be run:
+    it has ended, is about to, or has not begun.
+    """
     argv = ["/bin/sh", "-c", _READ, "sh", path, str(offset + 1), "" if limit is None else str(limit)]
     answer = engine.execute(name, argv)
-    if answer is not None and answer[1][:1] in {b"+", b"-"}:
-        return answer[1][1:] if answer[1][:1] == b"+" else None
+    if answer is None or answer[1][:1] not in {b"+", b"-"}:
+        return None
+    return (answer[1][1:] if answer[1][:1] == b"+" else None,)
+
+
+def read(engine: Engine, name: str, path: str, offset: int, limit: int | None) -> bytes | None:
+    """The same, whether it runs or not; None when there is no such file."""
     chunks = engine.find_archive(name, path)
     return None if chunks is None else one_file(chunks, offset, limit)
 

@@ -65,6 +65,7 @@ class DockerBackend(FolderBackend):
         self.may_be_away = client is not None
         self.notices: list[str] = []
         self._client = client
+        self._silent: set[Place] = set()  # far containers in which no command could be run last: they may have ended
 
     def connect(self) -> None:
         """The engine answers."""
@@ -255,9 +256,16 @@ class DockerBackend(FolderBackend):
     def read(self, run: RunHandle, path: str, offset: int = 0, limit: int | None = None) -> bytes | None:
         """Bytes of a file below the run folder."""
         far = self._far(run)
-        if far is None or path == agent.EXIT:
+        if far is None or (path == agent.EXIT and far not in self._silent):
             return super().read(run, path, offset, limit)
-        return _remote.read(self._engine(far.url), far.name, below(run, path), offset, limit)
+        engine, place = self._engine(far.url), below(run, path)
+        if path != agent.EXIT:
+            told = _remote.read_in_it(engine, far.name, place, offset, limit)
+            if told is not None:
+                self._silent.discard(far)
+                return told[0]
+            self._silent.add(far)
+        return _remote.read(engine, far.name, place, offset, limit)
 
     def list_files(self, run: RunHandle, folder: str = ".") -> Mapping[str, int]:
         """Files below a folder of the run folder."""
