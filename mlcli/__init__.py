@@ -8,7 +8,36 @@ The rooms of this house, from the ground up (docs/architecture.md has the whole 
 3. ``operations``  what can be asked for; ``backends``, ``transports``, ``schedulers``, ``environments``, ``stores``:
                    one implementation a file.
 4. ``workspace``   the one composition root.
-5. ``cli``         one file per noun that a person types; ``supervisor`` carries a submitted job.
+5. ``cli``         one file per noun that a person types; ``api``: the same for Python; ``supervisor`` carries a submitted job.
+
+``from mlcli import Workspace, Experiment, ScriptRunConfig, Environment, ComputeTarget, Estimator, load_job`` is ``api``, imported when
+it is asked for: the command line must not wait for it. ``__init__.pyi`` tells type checkers.
 """
 
+from __future__ import annotations
+
 __version__ = "0.1.0"
+
+_OF_THE_API = (
+    "ComputeTarget",
+    "Environment",
+    "Estimator",
+    "Experiment",
+    "Run",
+    "RunConfiguration",
+    "ScriptRunConfig",
+    "Workspace",
+    "load_job",
+)
+
+
+def __getattr__(name: str) -> object:
+    if name not in _OF_THE_API:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module("mlcli.api"), name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *_OF_THE_API]

@@ -1,0 +1,100 @@
+"""Environments: what a script needs to be installed, in the words of Azure ML's first SDK."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mlcli.api.names import InWorkspace
+
+
+@dataclass
+class PythonSection:
+    """Which Python. ``user_managed_dependencies``: one that is there (``interpreter_path``, default the one on PATH); else an
+    environment is made of ``conda_dependencies`` (a conda file's map) or ``conda_dependencies_file``, or of Python alone.
+    """
+
+    user_managed_dependencies: bool = False
+    interpreter_path: str = "python"
+    conda_dependencies: Mapping[str, Any] | None = None
+    conda_dependencies_file: str | Path | None = None
+
+
+@dataclass
+class DockerSection:
+    """The container, when ``enabled``: of ``base_image``, or of ``base_dockerfile`` (a Dockerfile's text)."""
+
+    enabled: bool = False
+    base_image: str | None = None
+    base_dockerfile: str | None = None
+    shm_size: str | None = None
+    arguments: Sequence[str] = ()
+
+
+@dataclass
+class Environment:
+    """What a script runs in. ``registered``: only the name counts; :meth:`get` makes such a one."""
+
+    name: str
+    version: str | None = None
+    python: PythonSection = field(default_factory=PythonSection)
+    docker: DockerSection = field(default_factory=DockerSection)
+    environment_variables: Mapping[str, str] = field(default_factory=dict)
+    registered: bool = False
+
+    @classmethod
+    def get(cls, workspace: InWorkspace, name: str, version: str | int | None = None) -> Environment:
+        """The registered environment of that name (default: its latest version), or a curated one that mlcli knows. Raises
+        NotFoundError with the nearest names.
+        """
+        from mlcli.domain.job import EnvironmentSpec
+        from mlcli.operations.environments import resolve
+
+        made = cls(name, None if version is None else str(version), registered=True)
+        resolve(workspace.services, EnvironmentSpec(reference=made.reference))
+        return made
+
+    @classmethod
+    def from_conda_specification(cls, name: str, file_path: str | Path) -> Environment:
+        """One made of a conda file."""
+        return cls(name, python=PythonSection(conda_dependencies_file=Path(file_path).absolute()))
+
+    @property
+    def reference(self) -> str:
+        """How job files name it: ``azureml:NAME:VERSION``."""
+        return f"azureml:{self.name}:{self.version}" if self.version else f"azureml:{self.name}@latest"
+
+    def words(self) -> dict[str, Any]:
+        """The same in a run configuration's words."""
+        if self.registered:
+            return {"name": self.name, "version": self.version}
+        python, docker = self.python, self.docker
+        conda, file = python.conda_dependencies, python.conda_dependencies_file
+        if conda is None and file is None and not python.user_managed_dependencies:
+            conda = {"dependencies": [python_itself()]}
+        return {
+            "name": self.name,
+            "version": self.version,
+            "environmentVariables": dict(self.environment_variables),
+            "python": {
+                "userManagedDependencies": python.user_managed_dependencies,
+                "interpreterPath": python.interpreter_path,
+                "condaDependencies": None if conda is None else dict(conda),
+                "condaDependenciesFile": None if file is None else str(Path(file).absolute()),
+            },
+            "docker": {
+                "enabled": docker.enabled,
+                "baseImage": docker.base_image,
+                "baseDockerfile": docker.base_dockerfile,
+                "shmSize": docker.shm_size,
+                "arguments": list(docker.arguments),
+            },
+        }
+
+
+def python_itself() -> str:
+    """The Python that runs this, as conda names it: ``python=3.12``."""
+    return f"python={sys.version_info.major}.{sys.version_info.minor}"

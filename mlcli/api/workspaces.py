@@ -1,0 +1,167 @@
+"""Workspaces, the experiments in them, and their computes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mlcli.api.jobs import Job, ScriptRunConfig, experiment_of, in_experiment
+from mlcli.api.runs import Run
+from mlcli.domain.errors import NameTakenError
+
+if TYPE_CHECKING:
+    from mlcli.domain.job import CommandJob
+    from mlcli.domain.sweep import SweepJob
+    from mlcli.workspace import Workspace as Services
+
+
+class Workspace:
+    """A folder of this machine in which runs, environments, data and computes have names.
+
+    ``name``: None for the one that ``MLCLI_WORKSPACE`` names, that the current folder is attached to, or that is in use.
+    ``services``: the same as operations see it. Raises NotFoundError: only ``default`` is there without being made.
+    """
+
+    def __init__(self, name: str | None = None, *, folder: str | Path | None = None) -> None:
+        from mlcli.workspace import open_workspace
+
+        self.services: Services = open_workspace(name, None if folder is None else Path(folder).absolute())
+
+    @classmethod
+    def from_config(cls, path: str | Path | None = None) -> Workspace:
+        """The workspace that the folder at ``path`` (default: the current one), or one above it, is attached to; where none is,
+        the one in use.
+        """
+        place = Path(path).absolute() if path is not None else None
+        return cls(folder=place.parent if place is not None and place.is_file() else place)
+
+    @classmethod
+    def get(cls, name: str) -> Workspace:
+        """The workspace of that name. Raises NotFoundError with the nearest names."""
+        return cls(name)
+
+    @classmethod
+    def create(cls, name: str, *, exist_ok: bool = False) -> Workspace:
+        """Make a workspace. Raises NameTakenError, unless it may be there (``exist_ok``)."""
+        from mlcli.stores import workspaces
+        from mlcli.workspace import home
+
+        try:
+            workspaces.create(home(), name, {})
+        except NameTakenError:
+            if not exist_ok:
+                raise
+        return cls(name)
+
+    def __repr__(self) -> str:
+        return f"Workspace({self.name!r})"
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return self.services.name
+
+    @property
+    def compute_targets(self) -> dict[str, ComputeTarget]:
+        """Its computes, by name."""
+        return {compute.name: ComputeTarget(self, compute.name) for compute in self.services.computes.list()}
+
+    @property
+    def experiments(self) -> dict[str, Experiment]:
+        """Its experiments, by name."""
+        from mlcli.operations import experiments
+
+        return {record["name"]: Experiment(self, record["name"]) for record in experiments.list_all(self.services)}
+
+    def get_run(self, run_id: str) -> Run:
+        """The run of that name. Raises NotFoundError."""
+        self.services.runs.get(run_id)
+        return Run(self.services, run_id)
+
+    def submit(self, config: ScriptRunConfig | Job) -> Run:
+        """Submit what names its experiment itself, or belongs to the attached folder's, else to one named for the folder."""
+        spec = config.job()
+        attached = self.services.attached
+        if experiment_of(spec) is None and attached is not None and attached.experiment is not None:
+            spec = in_experiment(spec, attached.experiment)
+        return _submitted(self.services, spec)
+
+
+class ComputeTarget:
+    """A compute of a workspace; ``local`` is this machine. Raises NotFoundError with the nearest names."""
+
+    def __init__(self, workspace: Workspace, name: str) -> None:
+        from mlcli.operations import computes
+
+        self.type = computes.get(workspace.services, name).type
+        self.name = name
+        self.workspace = workspace
+
+    def __repr__(self) -> str:
+        return f"ComputeTarget({self.name!r}, {self.type!r})"
+
+    def get_status(self) -> dict[str, Any]:
+        """The record of ``mlcli compute show``."""
+        from mlcli.operations import computes
+
+        return computes.record(self.workspace.services, self.name)
+
+    def delete(self) -> None:
+        """Forget the compute. Raises MlcliError while jobs are live on it."""
+        from mlcli.operations import computes
+
+        computes.delete(self.workspace.services, self.name)
+
+
+class Experiment:
+    """A name under which runs are grouped; it is there with its first run."""
+
+    def __init__(self, workspace: Workspace, name: str) -> None:
+        self.workspace = workspace
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"Experiment({self.name!r})"
+
+    def submit(self, config: ScriptRunConfig | Job, tags: dict[str, str] | None = None) -> Run:
+        """Submit a script, an estimator or a job file's job, in this experiment. Answers as soon as it is on its way.
+
+        Raises InvalidSpecError, and UnsupportedError for what the compute cannot do; there is no run then.
+        """
+        run = _submitted(self.workspace.services, in_experiment(config.job(), self.name))
+        for key, value in (tags or {}).items():
+            run.tag(key, value)
+        return run
+
+    def get_runs(self) -> list[Run]:
+        """Its runs, the newest first."""
+        from mlcli.domain.run import RunFilter
+        from mlcli.operations import observe
+
+        services = self.workspace.services
+        found = observe.list_runs(services, RunFilter(experiment_name=self.name, without_parent=True))
+        return [Run(services, run.name) for run in found]
+
+    def archive(self) -> None:
+        """Hide it from lists; its runs stay."""
+        from mlcli.operations import experiments
+
+        experiments.archive(self.workspace.services, self.name, archived=True)
+
+
+def _submitted(services: Services, spec: CommandJob | SweepJob) -> Run:
+    from mlcli.domain.sweep import SweepJob
+    from mlcli.operations import registry_password
+    from mlcli.operations.plan import plan
+    from mlcli.operations.submit import submit
+    from mlcli.operations.sweep_submit import plan_sweep, submit_sweep
+
+    if isinstance(spec, SweepJob):
+        sweep = registry_password.set_apart_in_sweep(spec)
+        begun = submit_sweep(services, sweep, plan_sweep(services, sweep))
+    else:
+        job = registry_password.set_apart(spec)
+        planned = plan(services, job)
+        registry_password.forget_on_host(planned)
+        begun = submit(services, job, planned)
+    return Run(services, begun.name)
