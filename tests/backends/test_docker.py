@@ -9,15 +9,18 @@ from typing import Any
 
 import pytest
 
-from mlcli import docker_engine as product
 from mlcli.backends.docker import DockerBackend
+from mlcli.backends.far_engine import FarEngine
+from mlcli.domain.compute import SshHost
 from mlcli.domain.observation import Sight
 from mlcli.domain.settings import Settings
 from mlcli.ports.environments import Activation
 from mlcli.ports.stores import SnapshotStore
 from mlcli.stores.snapshots import ContentStore
 from mlcli.testing.backend import BackendContract, Job
+from mlcli.transports.ssh import SshTransport
 from tests.engines.docker import DockerEngine
+from tests.engines.sshd import DockerOverSsh
 
 
 class ContainerJob(Job):
@@ -77,13 +80,18 @@ class TestWithoutPython(InContainers):
 
 
 class TestOnAFarEngine(TestWithPython):
-    """As if the engine could not mount this machine's folders: everything is copied. (Over ssh and tcp: tests/docker.)"""
+    """That of a machine over SSH, which cannot mount this machine's folders: everything is copied."""
 
     @pytest.fixture
-    def backend(self, docker_engine: DockerEngine, monkeypatch: pytest.MonkeyPatch) -> DockerBackend:
-        monkeypatch.setattr(product, "is_local", lambda _: False)
-        monkeypatch.setenv("DOCKER_HOST", docker_engine.base_url)
-        return DockerBackend(Settings(kill_grace_s=2.0))
+    def backend(
+        self, docker_over_ssh: DockerOverSsh, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> Iterator[DockerBackend]:
+        for name, value in docker_over_ssh.host.environment.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+        transport = SshTransport(SshHost(docker_over_ssh.host.name, folder=str(tmp_path / "far")))
+        yield DockerBackend(Settings(kill_grace_s=2.0), name="docker.far", client=FarEngine(transport, "far").client)
+        transport.close()
 
 
 class TestWithoutPythonOnAFarEngine(TestOnAFarEngine):
