@@ -66,7 +66,8 @@ def look(services: Services, runs: Sequence[Run]) -> list[Run]:
     """The same for trials, by whoever drives their sweep and knows that all of them have been begun: nobody is to be attended."""
     current = {run.name: run for run in runs}
     live = [run for run in runs if not run.state.is_end]
-    current.update((run.name, run) for run in _observe(services, live, frozenset(run.name for run in live)))
+    unsure = frozenset(run.name for run in live if run.state in UNSUBMITTED)
+    current.update((run.name, run) for run in _observe(services, live, unsure))
     return list(current.values())
 
 

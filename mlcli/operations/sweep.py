@@ -82,9 +82,9 @@ class _Driver:
         self._planned = self._record.planner()
         self._journal = Journal(services.runs.folder(name))
         self._sweep = services.runs.get(name)
-        self._is_far = services.backend(self._sweep.backend).may_be_away
-        self._is_near = not self._is_far and self._record.template["plan"]["node"] is None
-        self._watch = Watch(services, is_far=self._is_far)
+        may_be_away = services.backend(self._sweep.backend).may_be_away
+        self._is_near = not may_be_away and self._record.template["plan"]["node"] is None
+        self._watch = Watch(services, is_far=may_be_away)
         self._begun: dict[str, tuple[float, Submission]] = {}
         self._logged: dict[int, Logged] = {}
         self._judged: dict[int, int] = {}

@@ -11,7 +11,8 @@ from typing import Any
 
 from mlcli import agent
 from mlcli.domain.run import Run
-from mlcli.operations import layout, tracking
+from mlcli.operations import layout
+from mlcli.operations.findings import READERS, reader
 from mlcli.operations.run_files import RunFilesOf
 from mlcli.ports.services import Services
 
@@ -111,7 +112,7 @@ class Watch:
             self.forget(run)
 
 
-_reader = functools.cache(tracking.reader)
+_reader = functools.cache(reader)
 
 
 class Logged:
@@ -128,7 +129,7 @@ class Logged:
         """Read what is new; whether there was any. Raises TransportError."""
         files = RunFilesOf(services, run)
         changed = False
-        for name in tracking.READERS:
+        for name in READERS:
             fresh, self._since[name] = _reader(name).news(files, self._since.get(name))
             for metric, points in fresh.items():
                 changed = True

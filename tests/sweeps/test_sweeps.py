@@ -185,6 +185,14 @@ def test_cancelling_a_sweep_cancels_its_trials_even_without_its_supervisor(sweep
     assert sweeps.ran() == ["s_0", "s_1"]
 
 
+def test_a_sweep_cancelled_right_after_it_was_created(sweeps: Sweeps):
+    sweeps.begin(sweeps.file("sleep 1000", limits={"max_total_trials": 2}))
+    assert sweeps.mlcli("job", "cancel", "-n", "s").code == 0
+    shown = sweeps.wait()
+    assert shown["status"] == "Canceled"
+    assert {trial["status"] for trial in sweeps.trials()} <= {"Canceled"}
+
+
 def test_a_trial_lost_with_its_machine_is_begun_again(sweeps: Sweeps):
     marker = sweeps.mlcli.cwd / "lost"
     file = sweeps.file(f"{SQUARE}; [ $x != 0 ] || [ -e {marker} ] || sleep 1000", limits={"max_total_trials": 3})
