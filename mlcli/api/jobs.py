@@ -98,7 +98,7 @@ class ScriptRunConfig:
             "arguments": list(map(str, self.arguments)),
             "command": command,
         }
-        text = json.dumps(words, ensure_ascii=False)
+        text = json.dumps(words, ensure_ascii=False, indent=1)
         return read_runconfig(text, "ScriptRunConfig", self.source_directory, DiskFiles()).job
 
 

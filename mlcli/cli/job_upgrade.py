@@ -58,6 +58,7 @@ def _from_runconfig(session: Session, taken: jobfile.Source, target: Path | None
     become absolute.
     """
     from mlcli.cli.formats import as_yaml
+    from mlcli.operations import registry_password
     from mlcli.operations.files import DiskFiles
     from mlcli.spec.build import project_folder
     from mlcli.spec.runconfig import read_runconfig
@@ -66,8 +67,11 @@ def _from_runconfig(session: Session, taken: jobfile.Source, target: Path | None
     project = project_folder(taken.base)
     found = read_runconfig(taken.text, taken.name, project, DiskFiles(), overrides=overrides)
     jobfile.show_diagnostics(session, found.warnings)
+    job = registry_password.set_apart(found.job)
+    if job is not found.job:
+        session.console.notice(f"the password of the registry is not written: have it in {registry_password.VARIABLE}")
     place = Path.cwd() if target is None else target.absolute().parent
-    text = as_yaml(found.job.document if place == project else standalone(found.job))
+    text = as_yaml(job.document if place == project else standalone(job))
     if target is None:
         write_text(text)
         return

@@ -245,11 +245,17 @@ def _noun(tree: Mapping[str, Any]) -> str:
         name = line.rsplit("/", 1)[-1].removesuffix(".json").removesuffix(".schema").lower()
         if name in _NOUN_OF_SCHEMA:
             return _NOUN_OF_SCHEMA[name]
-    if "script" in tree and _OF_A_RUNCONFIG & set(tree):
+    if "script" in tree and _is_runconfig(tree):
         return "runconfig"
     if "command" in tree and _is_component(tree):
         return "component"
     return "job" if _OF_A_JOB & set(tree) else _noun_by_shape(tree)
+
+
+def _is_runconfig(tree: Mapping[str, Any]) -> bool:
+    from mlcli.spec.runconfig_environment import is_runconfig_environment
+
+    return bool(_OF_A_RUNCONFIG & set(tree)) or is_runconfig_environment(tree.get("environment"))
 
 
 def _noun_by_shape(tree: Mapping[str, Any]) -> str:

@@ -22,6 +22,7 @@ MAX_BYTES = 1_000_000
 _MAX_SHOWN = 400
 _BREAK = re.compile(r"\r\n|\n|\r")
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_HIDDEN = frozenset({"environment_variables", "environmentVariables"})
 _PLAIN_NAME = re.compile(r"[A-Za-z_$][\w$-]*")
 _KEY_AND_VALUE = re.compile(r"(?P<before>\s*(?:-\s+)?[\"']?(?P<name>[\w.-]{1,120})[\"']?\s*:\s+)\S.*")
 _KEY_IN_FLOW = re.compile(r"[{,]\s*[\"']?(?P<name>[\w.-]{1,120})[\"']?\s*:\s*")
@@ -95,7 +96,7 @@ class Document:
             place = self._occurrence(place, within) or place
         source = None
         if place.file == self.file:
-            source = shown_line(self.source_line(place.line), secret="environment_variables" in path)
+            source = shown_line(self.source_line(place.line), secret=bool(_HIDDEN.intersection(path)))
         return Diagnostic(place, code, message, json_path(path), hint, source, severity)
 
     def with_tree(self, tree: Any, marks: Mark) -> Document:
@@ -233,7 +234,7 @@ def _diagnostics(file: str, lines: list[str], faults: list[Fault]) -> tuple[Diag
     found = []
     for fault in sorted(faults, key=lambda fault: (fault.line, fault.column)):
         line = lines[fault.line - 1] if fault.line <= len(lines) else None
-        source = None if line is None else shown_line(line, secret="environment_variables" in fault.path)
+        source = None if line is None else shown_line(line, secret=bool(_HIDDEN.intersection(fault.path)))
         place = Place(file, fault.line, fault.column)
         found.append(Diagnostic(place, fault.code, fault.message, json_path(fault.path), fault.hint, source))
     return tuple(found)

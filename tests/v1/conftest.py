@@ -8,6 +8,9 @@ from typing import Any
 import pytest
 
 from tests.conftest import Mlcli, Result
+from tests.ssh.conftest import attached, jobs
+
+__all__ = ["attached", "jobs", "project"]
 
 SCRIPT = """\
 import os, sys

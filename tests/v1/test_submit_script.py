@@ -107,6 +107,23 @@ def test_upgrade_says_what_is_missing(mlcli: Mlcli, project: Path) -> None:
     assert "is a run configuration, not a job file" in refused.stderr
 
 
+def test_no_secret_is_shown(mlcli: Mlcli, project: Path) -> None:
+    registry = "baseImageRegistry: {address: r.example.org, username: u, password: hunter2hunter2}"
+    docker = f"docker: {{enabled: true, baseImage: python, {registry}}}"
+    text = f"script: train.py\nenvironment:\n  python: {{userManagedDependencies: true}}\n  {docker}\n"
+    (project / ".azureml" / "private").write_text(text)
+    upgraded = mlcli("job", "upgrade", "-f", ".azureml/private", cwd=project)
+    planned = mlcli("run", "submit-script", "-c", "private", "--dry-run", cwd=project)
+    (project / ".azureml" / "private").write_text(
+        "script: train.py\nenvironmentVariables:\n  DATABASE: [hunter2hunter2]\n"
+    )
+    refused = mlcli("run", "submit-script", "-c", "private", cwd=project)
+    assert (upgraded.code, planned.code, refused.code) == (0, 0, 1)
+    for shown in (upgraded, planned, refused):
+        assert "hunter2hunter2" not in shown.stdout + shown.stderr
+    assert "password_env: MLCLI_REGISTRY_PASSWORD" in upgraded.stdout
+
+
 def test_a_compute_made_for_the_run_goes_with_it(mlcli: Mlcli, project: Path) -> None:
     section = "amlCompute: {name: made, vmSize: Standard_DS2_v2, clusterMaxNodeCount: 1}\n"
     (project / ".azureml" / "made").write_text(f"script: train.py\ntarget: amlcompute\n{section}{MANAGED}")
