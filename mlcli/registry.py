@@ -47,6 +47,12 @@ ROOMS: dict[str, dict[str, Entry]] = {
         "tensorboard": Entry("mlcli.tracking.tensorboard:TensorboardReader", extra="tensorboard"),
         "mlflow": Entry("mlcli.tracking.mlflow:MlflowReader"),
     },
+    "run_formats": {
+        "mlflow": Entry("mlcli.tracking.mlflow_runs:MlflowFormat"),
+        "csv": Entry("mlcli.tracking.tables:CsvFormat"),
+        "json": Entry("mlcli.tracking.json_runs:JsonFormat"),
+        "parquet": Entry("mlcli.tracking.parquet:ParquetFormat", extra="parquet"),
+    },
     "sampling": {
         "random": Entry("mlcli.sampling.random:RandomSampler"),
         "grid": Entry("mlcli.sampling.grid:GridSampler"),

@@ -22,10 +22,12 @@ from mlcli.cli.options import (
     OldRunNameOrFile,
     OldRunNames,
     Sort,
+    complete_job,
     count,
     count_or_none,
     flag,
     flags,
+    name_of_job,
 )
 from mlcli.cli.tree import NOUNS
 from mlcli.domain.errors import UsageError
@@ -95,6 +97,30 @@ MetadataOut = Annotated[
 DryRun = Annotated[bool, flag("--dry-run", help="Show the plan, send nothing.")]
 Docker = Annotated[bool, flag("--docker", help="Run in a container, whatever the setting local.container says.")]
 NoDocker = Annotated[bool, flag("--no-docker", help="Run on the host, though it names an image.")]
+
+
+_FORMATS_HELP = "mlflow, csv, json or parquet (default: as the path ends, else mlflow)."
+# Under the name of the flag that every other command here ignores: --path is no folder of code.
+Place = Annotated[str | None, flag("--path", metavar="PATH", help="A file, a folder, or an MLflow server's address.")]
+OldRunNamesOrNone = Annotated[
+    list[str],
+    Flag(
+        ("--run", "-r", "--name", "-n"),
+        "Names of runs.",
+        "RUN",
+        many=True,
+        named="run",
+        required=False,
+        parse=name_of_job,
+        complete=complete_job,
+    ),
+]
+
+
+def _format(text: str) -> str:
+    if text not in {"mlflow", "csv", "json", "parquet"}:
+        raise UsageError(f"{text!r} is no format of runs", hint="mlflow, csv, json or parquet")
+    return text
 
 
 def _axis(text: str) -> str:
@@ -444,3 +470,54 @@ def monitor_tensorboard(
     from mlcli.cli import tensorboard
 
     return tensorboard.monitor(session, run, local_directory, port)
+
+
+@NOUN.command(
+    "export",
+    "mlcli run export first_job second_job --path runs.csv",
+    "mlcli run export -e iris --to mlflow --path ./mlruns",
+    "mlcli run export -e iris --to mlflow --path http://localhost:5000",
+    "mlcli run export my_job --path my_job.json",
+)
+def export(
+    session: Session,
+    *,
+    run: OldRunNamesOrNone,
+    experiment_name: Annotated[
+        str | None, flag("--experiment-name", "-e", metavar="NAME", help="Every run of this experiment.")
+    ] = None,
+    to: Annotated[str | None, flag("--to", metavar="FORMAT", parse=_format, help=_FORMATS_HELP)] = None,
+    attached_folder: Place = None,
+) -> None:
+    """Hand runs on with all that they have logged.
+
+    Every point of every metric, parameters, tags, nested runs. To MLflow artifacts go along, to a folder of runs (mlruns) or a server, with a model under its name; the other formats
+    are one file. What a place has no room for is told.
+    """
+    from mlcli.cli import exchange
+
+    exchange.export(session, run, experiment_name, to, attached_folder)
+
+
+@NOUN.command(
+    "import",
+    "mlcli run import --path ./mlruns",
+    "mlcli run import --from mlflow --path http://localhost:5000 -e iris",
+    "mlcli run import --path runs.parquet",
+)
+def import_(
+    session: Session,
+    *,
+    from_: Annotated[str | None, flag("--from", metavar="FORMAT", parse=_format, help=_FORMATS_HELP)] = None,
+    attached_folder: Place = None,
+    experiment_name: Annotated[
+        str | None, flag("--experiment-name", "-e", metavar="NAME", help="Only the runs of this experiment.")
+    ] = None,
+) -> None:
+    """Take runs in, from MLflow or from what was exported.
+
+    Each is then a run that has ended. What was taken in before stays as it is.
+    """
+    from mlcli.cli import exchange
+
+    exchange.take_in(session, from_, attached_folder, experiment_name)

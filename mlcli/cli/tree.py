@@ -21,6 +21,7 @@ NOUNS: Mapping[str, str] = {
     "compute": "The named places where jobs run.",
     "computetarget": "The same computes under the older names of these commands.",
     "workspace": "The place where runs and snapshots are kept.",
+    "ui": "Start MLflow's own UI over the runs of the workspace.",
     "schema": "The JSON schemas of job files, for editors.",
     "version": "Show which mlcli this is.",
 }

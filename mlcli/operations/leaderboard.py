@@ -14,7 +14,7 @@ from mlcli.operations.findings import Subject, find_or_tell
 from mlcli.operations.shelf import Shelf
 from mlcli.ports.services import Services
 
-_MLFLOW_STATUS = {
+MLFLOW_STATUS = {
     State.COMPLETED: "FINISHED",
     State.FAILED: "FAILED",
     State.NOT_RESPONDING: "FAILED",
@@ -66,7 +66,7 @@ def _with_direction(order: Order) -> Order:
 def candidate(entry: Entry) -> Candidate:
     """The run as filters see it: MLflow's words for what MLflow knows, times in milliseconds since the epoch."""
     run, tracked = entry.run, entry.tracked
-    status = _MLFLOW_STATUS.get(run.state, "SCHEDULED")
+    status = MLFLOW_STATUS.get(run.state, "SCHEDULED")
     return Candidate(
         {name: summary.last for name, summary in tracked.metrics.items()},
         tracked.params,

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from mlcli.domain.errors import TransportError
-from mlcli.tracking import mlflow
+from mlcli.tracking import _server
 from mlcli.tracking.mlflow import MlflowReader
 from tests.endpoint.helpers import TOKEN, Endpoint
 from tests.tracking.helpers import FolderRun
@@ -38,7 +38,7 @@ def test_a_job_without_a_server_of_its_own_asks_nobody(tmp_path):
 
 
 def test_what_the_job_logged_there_is_found_by_its_tag(tmp_path, server, monkeypatch):
-    monkeypatch.setattr(mlflow, "_PAGE", 2)
+    monkeypatch.setattr(_server, "_PAGE", 2)
     other = server.create_run(tags=[{"key": "mlcli.run", "value": "another"}])
     mine = server.create_run(tags=[{"key": "mlcli.run", "value": "it's calm"}])
     server.metric("loss", 9.0, run_id=other)
