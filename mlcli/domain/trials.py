@@ -20,7 +20,7 @@ _MOST_NAMES = 10
 class Attempt:
     """A trial, and the run that it is made in now. ``attempt``: 0 for the first. ``reason``, ``message``: of the run's state.
 
-    ``stopping``: it has been asked to end. ``names``: every metric that it has logged.
+    ``stopping``: it has been asked to end. ``names``: every metric that it has logged. Times as in a run, once it has ended.
     """
 
     trial: Trial
@@ -30,6 +30,8 @@ class Attempt:
     message: str = ""
     stopping: bool = False
     names: frozenset[str] = frozenset()
+    started_at: float | None = None
+    ended_at: float | None = None
 
     @property
     def is_live(self) -> bool:

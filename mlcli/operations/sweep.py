@@ -199,7 +199,9 @@ class _Driver:
 
     def _finish(self, attempt: Attempt, reason: Reason, message: str, run: Run | None) -> None:
         trial = replace(attempt.trial, state=reason.state)
-        self._journal.ended(replace(attempt, trial=trial, reason=reason, message=message), run)
+        times = (run.started_at, run.ended_at) if run else (None, None)
+        ended = replace(attempt, trial=trial, reason=reason, message=message, started_at=times[0], ended_at=times[1])
+        self._journal.ended(ended)
         self._watch.forget(attempt.run)
         self._begun.pop(attempt.run, None)
         self._logged.pop(attempt.trial.number, None)

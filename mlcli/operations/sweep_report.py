@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 from mlcli.domain.distributions import flat
 from mlcli.domain.errors import MlcliError, NotFoundError, UsageError
 from mlcli.domain.job import Scalar
-from mlcli.domain.run import Run, RunFilter
+from mlcli.domain.run import Run
 from mlcli.domain.state import Reason, State
 from mlcli.domain.sweep import Search
 from mlcli.domain.trials import Attempt, tally, unseen
@@ -135,13 +135,19 @@ class Reader:
     def report(self, run: Run) -> Report:
         """As it stands now; of live trials what they have logged so far is read too."""
         attempts = load_attempts(self._services.runs, self._name)
-        children = {child.name: child for child in self._children() if child.parent == self._name}
+        children = self._live(attempts)
         attempts = [self._with_news(one, children.get(one.run)) for one in attempts]
         rows = tuple(self._row(one, children.get(one.run)) for one in attempts)
         return Report(run, self._search, rows, tuple(attempts))
 
-    def _children(self) -> list[Run]:
-        return list(self._services.runs.list(RunFilter(parent=self._name, include_archived=True)))
+    def _live(self, attempts: Sequence[Attempt]) -> dict[str, Run]:
+        """The runs of trials that have not ended; of the others the journal tells."""
+        found = {}
+        for one in attempts:
+            if one.is_live:
+                with suppress(NotFoundError):
+                    found[one.run] = self._services.runs.get(one.run)
+        return found
 
     def _with_news(self, one: Attempt, child: Run | None) -> Attempt:
         if child is None or not one.is_live:
@@ -162,13 +168,13 @@ class Reader:
             number=one.trial.number,
             run=one.run,
             state=one.trial.state,
-            reason=child.reason if child is not None and one.is_live else one.reason,
+            reason=child.reason if child is not None and one.reason is Reason.SUBMITTED else one.reason,
             message=one.message,
             values=flat(one.trial.values),
             metric=goal.metric(score) if math.isfinite(score) else None,
             logged=len(one.trial.metrics),
-            started_at=child.started_at if child else None,
-            ended_at=child.ended_at if child else None,
+            started_at=one.started_at or (child.started_at if child else None),
+            ended_at=one.ended_at or (child.ended_at if child else None),
         )
 
 

@@ -18,7 +18,6 @@ from mlcli.domain.distributions import Values
 from mlcli.domain.errors import StoreError
 from mlcli.domain.metrics import NOT_FINITE
 from mlcli.domain.plan import Plan
-from mlcli.domain.run import Run
 from mlcli.domain.state import Reason
 from mlcli.domain.sweep import Search, Trial
 from mlcli.domain.trials import Attempt
@@ -30,6 +29,9 @@ from mlcli.spec.sweep import search_of, texts
 
 ANY = "%"
 """The template of a sweep's trials is the plan of a run ``SWEEP_%``: each trial's plan has its own number in its place."""
+
+
+_REASONS = {reason.value: reason for reason in Reason}
 
 
 @dataclass(frozen=True)
@@ -128,8 +130,8 @@ class Journal:
         self._append(lines, sync=True)
         self.attempts.update((one.trial.number, one) for one in attempts)
 
-    def ended(self, one: Attempt, run: Run | None) -> None:
-        """It has ended; ``run``: as it is then, None where it is gone."""
+    def ended(self, one: Attempt) -> None:
+        """It has ended."""
         line = {
             "event": "ended",
             "number": one.trial.number,
@@ -140,8 +142,8 @@ class Journal:
             "message": one.message,
             "metrics": [_written(metric) for metric in one.trial.metrics],
             "names": sorted(one.names),
-            "start_time": run.started_at if run else None,
-            "end_time": run.ended_at if run else None,
+            "start_time": one.started_at,
+            "end_time": one.ended_at,
         }
         self._append([line], sync=False)
         self.attempts[one.trial.number] = one
@@ -176,9 +178,8 @@ def load_attempts(runs: RunStore, sweep: str) -> list[Attempt]:
 def replayed(data: bytes) -> dict[int, Attempt]:
     """The latest attempt of each trial that the journal speaks of, by number. Torn lines say nothing. Pure."""
     attempts: dict[int, Attempt] = {}
-    for line in data.split(b"\n"):
+    for told in _lines(data):
         with suppress(ValueError, KeyError, TypeError):
-            told = json.loads(line)
             number, attempt = int(told["number"]), int(told["attempt"])
             if told["event"] == "asked":
                 attempts[number] = Attempt(Trial(number, told["values"]), told["run"], attempt)
@@ -187,11 +188,32 @@ def replayed(data: bytes) -> dict[int, Attempt]:
     return attempts
 
 
+def _lines(data: bytes) -> list[Any]:
+    """What the whole lines say: parsed at once where all of them are good, which is four times as quick."""
+    whole = data[: data.rfind(b"\n") + 1]
+    with suppress(ValueError):
+        lines: list[Any] = json.loads(b"[%s]" % whole.strip(b"\n").replace(b"\n", b","))
+        return lines
+    found = []
+    for line in whole.split(b"\n"):
+        with suppress(ValueError):
+            found.append(json.loads(line))
+    return found
+
+
 def _ended(asked: Attempt, told: Mapping[str, Any]) -> Attempt:
-    reason = Reason(told["reason"])
-    metrics = tuple(float(NOT_FINITE.get(metric, metric)) for metric in told["metrics"])
-    trial = replace(asked.trial, metrics=metrics, state=reason.state)
-    return replace(asked, trial=trial, reason=reason, message=told["message"], names=frozenset(told["names"]))
+    reason = _REASONS[told["reason"]]
+    metrics = tuple([float(NOT_FINITE.get(metric, metric)) for metric in told["metrics"]])
+    return Attempt(
+        Trial(asked.trial.number, asked.trial.values, metrics, reason.state),
+        asked.run,
+        asked.attempt,
+        reason,
+        told["message"],
+        names=frozenset(told["names"]),
+        started_at=told.get("start_time"),
+        ended_at=told.get("end_time"),
+    )
 
 
 def _written(metric: float) -> float | str:

@@ -165,7 +165,7 @@ def test_the_journal_says_what_was_written_wherever_it_is_cut(tmp_path_factory, 
     journal = Journal(folder)
     journal.asked([Attempt(Trial(number, {"x": number / 3}), f"s_{number}") for number in range(2)], 1.0)
     trial = Trial(0, {"x": 0.0}, tuple(metrics), State.COMPLETED)
-    journal.ended(Attempt(trial, "s_0", 0, Reason.COMPLETED, "", names=frozenset({"m"})), None)
+    journal.ended(Attempt(trial, "s_0", 0, Reason.COMPLETED, "", names=frozenset({"m"})))
     written = (folder / "trials.jsonl").read_bytes()
     known = replayed(written)
     assert repr(known[0].trial) == repr(trial)
