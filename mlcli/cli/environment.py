@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from mlcli.cli import actions
+from mlcli.cli import actions, environment_v1
 from mlcli.cli import environment_about as about
 from mlcli.cli.command import Noun, Session
 from mlcli.cli.options import Sets, Yes, count, flag, flags, name_of_job
@@ -400,3 +400,6 @@ def prune(
         "dry_run": dry_run,
     }
     session.console.emit(record, view=views.pruned_environments)
+
+
+environment_v1.add(NOUN)

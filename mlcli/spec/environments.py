@@ -86,7 +86,9 @@ def read_environment(
     _check_leads(document, normal)
     spec = build_environment(document, normal, base, reader)
     apart = {key: value for key, value in normal.items() if key not in _APART}
-    version = given.get("version") or document.written(("version",)) or normal.get("version")
+    version = given.get("version")
+    if version is None and normal.get("version") is not None:
+        version = document.written(("version",)) or normal["version"]
     return WrittenEnvironment(
         name=checked_name(str(normal["name"]), "name"),
         version=None if version is None else checked_name(str(version), "version"),
