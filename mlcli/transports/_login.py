@@ -28,7 +28,7 @@ _FAST_CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com")
 
 
 class HungUpError(TransportError):
-    """A host ended the connection before the login: it has too many of them, most likely."""
+    """A host ended the connection before there was anything to do on it: it has too many of them, most likely."""
 
 
 class Connection:

@@ -20,6 +20,7 @@ _ATTEMPTS_TO_GREET = 6
 _FIRST_PAUSE_S = 0.2
 _LONGEST_PAUSE_S = 5.0
 _TRUSTED_S = 10.0
+_AWAY_S = 1.0
 
 
 class Pipe:
@@ -37,6 +38,7 @@ class Pipe:
         self._lock = threading.RLock()
         self._session: Session | None = None
         self._dropped_frames = 0
+        self._away: tuple[float, TransportError] | None = None
 
     def session(self) -> Session:
         """The live session. Raises TransportError."""
@@ -121,7 +123,17 @@ class Pipe:
             self._session = None
 
     def _connected(self) -> Session:
-        """A new session. A host that hangs up before it greets has too many callers: it is asked again."""
+        """A new session. A host that has just not answered is not tried again at once: whoever has several questions waits once."""
+        if self._away is not None and time.monotonic() - self._away[0] < _AWAY_S:
+            raise self._away[1]
+        try:
+            return self._greeted()
+        except TransportError as failed:
+            self._away = (time.monotonic(), failed) if failed.transient else None
+            raise
+
+    def _greeted(self) -> Session:
+        """A host that hangs up before it greets has too many callers: it is asked again."""
         for attempt in range(_ATTEMPTS_TO_GREET):
             try:
                 return self._begun()

@@ -17,7 +17,7 @@ from mlcli.domain.compute import SshHost
 from mlcli.domain.errors import TransportError, UsageError
 from mlcli.domain.redaction import masked
 from mlcli.transports import _far
-from mlcli.transports._login import Connection
+from mlcli.transports._login import Connection, HungUpError
 from mlcli.transports._paramiko import paramiko
 
 SILENCE_S = 4 * _far.HEARTBEAT_S
@@ -28,6 +28,7 @@ _POLL_S = 1.0
 _UNDER_WAY = 16
 _NOT_FOUND = 127
 _TOO_OLD = 86
+_NO_STATUS = -1  # what paramiko says of a command whose channel was closed without its exit code
 _NAMES = (  # the system's own first: it starts at once, while the first on a PATH may be a script that looks for another
     "/usr/bin/python3",
     "python3",
@@ -124,6 +125,7 @@ class Session:
         """Why the far process did not begin, by what came instead."""
         self._channel.settimeout(_POLL_S)
         code = self._channel.recv_exit_status() if self._channel.status_event.wait(_POLL_S) else None
+        self._buffer += _all_of(self._channel.recv)  # who was hung up on while it spoke has not heard all
         problems = _all_of(self._channel.recv_stderr)
         said = masked(_last_line(bytes(self._buffer)) or _last_line(problems.replace(marker.encode(), b"")))
         if marker.encode() in problems:
@@ -135,6 +137,12 @@ class Session:
                 "compute's definition: --set python=/opt/python/bin/python3",
             )
         told = f": {said}" if said else ""
+        if code == _NO_STATUS:
+            return HungUpError(
+                f"{self._host}: the connection dropped before its shell had begun{told}",
+                transient=True,
+                hint="try again; `ssh -v` tells more",
+            )
         if code is None:
             return TransportError(f"{self._host}: no answer from its shell ({dropped}){told}", transient=True)
         return TransportError(

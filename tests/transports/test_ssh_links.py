@@ -23,8 +23,9 @@ from mlcli.stores.snapshots import ContentStore
 from mlcli.testing.backend import COUNTED, Job
 from mlcli.transports import _session
 from mlcli.transports.ssh import SshTransport
+from tests.engines.packages import program
+from tests.engines.sshd import Account, SshHosts
 from tests.engines.sshd import SshHost as Sshd
-from tests.engines.sshd import SshHosts
 from tests.transports.conftest import MakeSshd, Reach
 
 MEGABYTE = 1 << 20
@@ -46,6 +47,25 @@ def meanwhile(act: Callable[[], None], after_s: float) -> Any:
         yield
     finally:
         timer.join()
+
+
+@contextmanager
+def once_there(path: Path, text: str, act: Callable[[], None]) -> Any:
+    """Something that happens while the block runs, as soon as a file holds ``text``."""
+
+    def look() -> None:
+        deadline = time.monotonic() + 60
+        while not (path.exists() and path.read_text() == text):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        act()
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
 
 
 def kill_sessions(sshd: Sshd) -> None:
@@ -115,9 +135,17 @@ def test_a_command_that_got_no_answer_is_not_repeated(sshd: Sshd, reach: Reach, 
     assert "may have been carried out" in error.value.message
     time.sleep(3)
     assert (tmp_path / "count").read_text() == "once\n"
-    with meanwhile(lambda: kill_sessions(sshd), 0.5):
+    with once_there(tmp_path / "count", "once\n" * 2, lambda: kill_sessions(sshd)):
         assert transport.run(count, repeatable=True).code == 0
     assert (tmp_path / "count").read_text() == "once\n" * 3
+
+
+def test_sshd_killed_while_the_shell_begins(make_sshd: MakeSshd, reach: Reach) -> None:
+    """Nothing was asked for yet, so it is simply tried again."""
+    slow = "test -e ~/begun || { echo begun > ~/begun; sleep 30; }\n"
+    sshd = make_sshd(accounts=[Account("mlcli-user", shell=program("bash"), rc={".bashrc": slow})])
+    with once_there(sshd.folder / "home" / "begun", "begun\n", lambda: kill_sessions(sshd)):
+        assert reach(user="mlcli-user").run(["echo", "in"]).stdout == b"in\n"
 
 
 def test_a_command_after_a_long_pause_finds_out_first(
@@ -268,11 +296,19 @@ def test_a_submission_without_an_answer_is_unknown_and_starts_once(
 
 
 def test_no_answer_within_the_time(network: SshHosts, reach: Reach) -> None:
+    """Whoever has several questions waits once."""
     network.cut("h3")
-    with pytest.raises(TransportError) as error:
-        reach("h3").run(["true"])
-    assert error.value.transient
-    assert "h3" in error.value.message
+    transport = reach("h3")
+    for _ in range(3):
+        asked = time.monotonic()
+        with pytest.raises(TransportError) as error:
+            transport.run(["true"])
+        assert error.value.transient
+        assert "h3" in error.value.message
+    assert time.monotonic() - asked < 1
+    network.mend("h3")
+    time.sleep(1.1)
+    assert transport.run(["true"]).code == 0
 
 
 # jump hosts
