@@ -92,7 +92,11 @@ class NameTakenError(MlcliError):
 
 
 class EnvironmentBuildError(MlcliError):
-    """An environment could not be made; ``details`` holds the build log's last lines."""
+    """An environment could not be made; ``details`` holds the build log's last lines. ``transient``: the engine that made it
+    was lost in the middle, and may well make it the next time.
+    """
+
+    transient = False
 
 
 class SnapshotError(MlcliError):

@@ -12,7 +12,7 @@ from mlcli.domain.errors import EnvironmentBuildError
 from mlcli.domain.redaction import MASK, is_secret_name, masked
 from mlcli.environments._contents import LABEL
 from mlcli.environments._dockerfile_text import instructions
-from mlcli.environments._engine import Image, RefusedError, advice, inspect, lines, streaming
+from mlcli.environments._engine import Image, RefusedError, advice, inspect, lines, lost, streaming
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -92,10 +92,7 @@ def build(client: DockerClient, wanted: Build, context: IO[bytes], log: Callable
         raise steps.failed(words) from refused
     image = inspect(client, wanted.tag)
     if image is None or (image.labels or {}).get(LABEL) != wanted.key:
-        raise EnvironmentBuildError(
-            f"{wanted.shown} could not be built: the Docker Engine went away in the middle",
-            hint="see that it runs (docker info), then submit again: steps that were done are kept",
-        )
+        raise lost(f"{wanted.shown} could not be built")
     return image
 
 

@@ -179,6 +179,7 @@ class BuildCache:
             located = EnvironmentBuildError(
                 error.message, hint=f"{error.hint}; build log: {log_file}", details=error.details
             )
+            located.transient = error.transient
             with suppress(OSError):
                 write_record(
                     failed, {"message": located.message, "hint": located.hint, "details": list(located.details)}

@@ -204,10 +204,17 @@ def streaming(what: str) -> Iterator[None]:
         words = masked(docker_engine.explanation(refused))
         raise EnvironmentBuildError(f"{what}: {words}", hint=advice(words, "read the build log")) from refused
     except (RequestException, HTTPError) as broken:
-        raise EnvironmentBuildError(
-            f"{what}: the Docker Engine went away in the middle",
-            hint="see that it runs (docker info), then submit again: what was done is kept",
-        ) from broken
+        raise lost(what) from broken
+
+
+def lost(what: str) -> EnvironmentBuildError:
+    """The engine is not there any more."""
+    failed = EnvironmentBuildError(
+        f"{what}: the Docker Engine went away in the middle",
+        hint="see that it runs (docker info), then submit again: what was done is kept",
+    )
+    failed.transient = True
+    return failed
 
 
 def lines(items: Iterable[Mapping[str, Any]]) -> Iterator[str]:

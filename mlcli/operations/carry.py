@@ -19,7 +19,7 @@ from types import FrameType
 from typing import Any, TypeVar
 
 from mlcli import agent
-from mlcli.domain.errors import LeaseLostError, MlcliError, StoreError, TransportError
+from mlcli.domain.errors import EnvironmentBuildError, LeaseLostError, MlcliError, StoreError, TransportError
 from mlcli.domain.job import BuildContext, EnvironmentSpec, RegistryLogin, Resources
 from mlcli.domain.nodes import Allocation, NodePlan
 from mlcli.domain.plan import CodePlan, ContainerPlan, EnvironmentPlan, InputPlan, OutputPlan, Plan
@@ -139,7 +139,7 @@ class Again:
         while True:
             try:
                 return act()
-            except TransportError as failed:
+            except (TransportError, EnvironmentBuildError) as failed:
                 if self._patience_s is None or not failed.transient:
                     raise
                 since = since or time.monotonic()

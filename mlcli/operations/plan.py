@@ -54,7 +54,8 @@ def plan(
     backend = services.backend(name)
     folder = Path(backend.run_folder(run, services.runs.folder(run)))
     if choice.container and keep_container:
-        notices.append(_kept(docker_engine.container_name(run, str(folder))))
+        there = f" on {compute}" if backend.may_be_away else ""
+        notices.append(_kept(docker_engine.container_name(run, str(folder)), there))
     try:
         notices += backend.check(job)
     except UnsupportedError as refused:
@@ -91,9 +92,9 @@ def plan(
     return replace(planned, environment_variables=dict(_variables(services.name, job, planned)))
 
 
-def _kept(container: str) -> str:
+def _kept(container: str, there: str) -> str:
     shell = docker_engine.shell_hint(container)
-    return f"the container {container} is kept; a shell in it: {shell}; remove it with: docker rm -f {container}"
+    return f"the container {container} is kept{there}; a shell in it: {shell}; remove it with: docker rm -f {container}"
 
 
 def _refusal(error: MlcliError) -> str:

@@ -153,6 +153,27 @@ def test_a_broken_link_and_a_killed_command_lose_nothing(
 
 
 @pytest.mark.slow
+def test_a_link_that_breaks_in_a_build(
+    on: On, make_ssh_host: Callable[..., SshHost], docker_engine: DockerEngine
+) -> None:
+    """The image is built when it is back."""
+    host = make_ssh_host(variables=docker_engine.environment)
+    jobs = on(host)
+    dockerfile = f"FROM {docker_engine.tiny_image}\nRUN echo {uuid.uuid4()} && sleep 3\n"
+    (jobs.mlcli.cwd / "context").mkdir()
+    (jobs.mlcli.cwd / "context" / "Dockerfile").write_text(dockerfile)
+    file = jobs.file("echo so", name="built", environment={"build": {"path": "./context"}})
+    assert jobs.mlcli("job", "create", "-f", file).code == 0
+    log = jobs.mlcli.home / "workspaces" / "default" / "runs" / "built" / "system_logs" / "preparation.log"
+    wait_for(lambda: log.exists() and "RUN echo" in log.read_text())
+    host.stop()
+    host.start()
+    done = jobs.mlcli("job", "stream", "-n", "built", "-o", "none")
+    assert (done.code, done.stdout) == (0, "so\n"), done.stderr
+    assert "it is tried again" in log.read_text()
+
+
+@pytest.mark.slow
 def test_a_cable_is_pulled_while_a_job_is_followed(on: On, ssh_hosts: SshHosts, docker_engine: DockerEngine) -> None:
     """Nobody is told that it is: what asks waits, no new job begins, and nothing is missing afterwards."""
     host = replace(ssh_hosts["h1"], variables=docker_engine.environment)
