@@ -98,8 +98,10 @@ class Command:
 
     @cached_property
     def all_flags(self) -> Mapping[str, Flag]:
-        """Its own, the ones that every command has, and those that are ignored."""
-        return {**IGNORED, **self.ignored, **COMMON, **self.flags}
+        """Its own, the ones that every command has, and those that are ignored, unless one of its own has their name."""
+        own = {name for flag in self.flags.values() for name in flag.names}
+        ignored = {name: flag for name, flag in self.ignored.items() if own.isdisjoint(flag.names)}
+        return {**IGNORED, **ignored, **COMMON, **self.flags}
 
     @property
     def has_rest(self) -> bool:

@@ -100,7 +100,6 @@ NoDocker = Annotated[bool, flag("--no-docker", help="Run on the host, though it 
 
 
 _FORMATS_HELP = "mlflow, csv, json or parquet (default: as the path ends, else mlflow)."
-# Under the name of the flag that every other command here ignores: --path is no folder of code.
 Place = Annotated[str | None, flag("--path", metavar="PATH", help="A file, a folder, or an MLflow server's address.")]
 OldRunNamesOrNone = Annotated[
     list[str],
@@ -487,7 +486,7 @@ def export(
         str | None, flag("--experiment-name", "-e", metavar="NAME", help="Every run of this experiment.")
     ] = None,
     to: Annotated[str | None, flag("--to", metavar="FORMAT", parse=_format, help=_FORMATS_HELP)] = None,
-    attached_folder: Place = None,
+    path: Place = None,
 ) -> None:
     """Hand runs on with all that they have logged.
 
@@ -496,7 +495,7 @@ def export(
     """
     from mlcli.cli import exchange
 
-    exchange.export(session, run, experiment_name, to, attached_folder)
+    exchange.export(session, run, experiment_name, to, path)
 
 
 @NOUN.command(
@@ -509,7 +508,7 @@ def import_(
     session: Session,
     *,
     from_: Annotated[str | None, flag("--from", metavar="FORMAT", parse=_format, help=_FORMATS_HELP)] = None,
-    attached_folder: Place = None,
+    path: Place = None,
     experiment_name: Annotated[
         str | None, flag("--experiment-name", "-e", metavar="NAME", help="Only the runs of this experiment.")
     ] = None,
@@ -520,4 +519,4 @@ def import_(
     """
     from mlcli.cli import exchange
 
-    exchange.take_in(session, from_, attached_folder, experiment_name)
+    exchange.take_in(session, from_, path, experiment_name)
