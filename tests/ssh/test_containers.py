@@ -112,15 +112,20 @@ def test_an_exit_code_a_kept_container_and_a_cancel(jobs: ContainerJobs) -> None
     wait_for(lambda: jobs.show("two")["status"] == "Canceled")
 
 
-def test_images_are_built_there_once(jobs: ContainerJobs) -> None:
-    """From a Dockerfile, and from a conda file on top of an image: the second job finds what the first one has made."""
-    here, word = jobs.mlcli.cwd, uuid.uuid4().hex
-    (here / "context").mkdir()
-    (here / "context" / "Dockerfile").write_text(f"FROM {jobs.engine.tiny_image}\nRUN echo {word} > /word\n")
+def test_an_image_is_built_there_once(jobs: ContainerJobs) -> None:
+    """The second job finds what the first one has made."""
+    context, word = jobs.mlcli.cwd / "context", uuid.uuid4().hex
+    context.mkdir()
+    (context / "Dockerfile").write_text(f"FROM {jobs.engine.tiny_image}\nRUN echo {word} > /word\n")
     for building in (True, False):
         done = jobs.run("cat /word", environment={"build": {"path": "./context"}})
         assert done.stdout.startswith(f"{word}\n"), done.stderr
         assert ("building" in done.stderr) is building
+
+
+@pytest.mark.slow
+def test_a_conda_file_becomes_an_image_there(jobs: ContainerJobs) -> None:
+    here, word = jobs.mlcli.cwd, uuid.uuid4().hex
     wheel(here / word, "alpha", "1.0")
     lines = f"dependencies:\n- python\n- pip:\n  - --no-index\n  - --find-links {here}/{word}\n  - alpha\n"
     (here / "conda.yml").write_text(lines)
