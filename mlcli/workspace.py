@@ -30,8 +30,8 @@ from mlcli.ports.environments import EnvironmentBuilder
 from mlcli.ports.stores import AssetStore, ComputeStore, DownloadCache, RunStore, SnapshotStore
 
 if TYPE_CHECKING:
-    from mlcli.operations.attached import Attached
     from mlcli.backends.far_engine import FarEngine
+    from mlcli.operations.attached import Attached
     from mlcli.transports.ssh import SshTransport
 
 _SSH, _DOCKER = "ssh.", "docker."
