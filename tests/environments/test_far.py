@@ -48,6 +48,7 @@ class Elsewhere(LocalTransport):
     """This machine, as if it were another: the Python there is a bare one. ``frames``: how often it was asked."""
 
     def __init__(self, python: str = os.path.realpath(sys.executable)) -> None:
+        super().__init__()
         self._python = python
         self.frames = 0
 
