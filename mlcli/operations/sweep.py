@@ -157,10 +157,6 @@ class _Driver:
 
     def _look(self) -> None:
         """See what has become of the sweep and of its live trials."""
-        if time.monotonic() - self._looked_at >= _LOOK_AT_SWEEP_S:
-            self._looked_at = time.monotonic()
-            self._sweep = self._runs.get(self._name)
-            self._keeper.renew()
         names = self._watch.due()
         live = {one.run: one for one in self._journal.attempts.values() if one.is_live}
         for run in self._seen([name for name in names if name in live]):
@@ -172,6 +168,12 @@ class _Driver:
                 and self._watch.is_time_to_carry(run.name, _CARRY_AGAIN_S)
             ):
                 carry(self._services, run.name)  # its machine did not answer
+        if (
+            time.monotonic() - self._looked_at >= _LOOK_AT_SWEEP_S
+        ):  # last, as a machine that is away may have taken long
+            self._looked_at = time.monotonic()
+            self._sweep = self._runs.get(self._name)
+            self._keeper.renew()
         if self._policy is not None:
             self._judge()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import threading
@@ -114,6 +115,32 @@ def test_a_cancel_of_a_job_whose_machine_does_not_answer(ssh_hosts: SshHosts, jo
     ssh_hosts.mend("h1")
     jobs.ended("far", "Canceled")
     assert not jobs.processes("far")
+
+
+def test_a_sweep_that_is_cancelled_while_its_machine_is_away(ssh_hosts: SshHosts, jobs_on: JobsOn) -> None:
+    """What ends meanwhile is no reason to begin more."""
+    jobs = jobs_on(ssh_hosts["h1"])
+    file = jobs.file(
+        "true",
+        name="sweep",
+        type="sweep",
+        sampling_algorithm="grid",
+        trial={"command": COUNTED + "echo metric: loss=${{search_space.x}}; sleep 6", "environment": "current"},
+        search_space={"x": {"type": "choice", "values": [1, 2, 3, 4, 5, 6]}},
+        objective={"primary_metric": "loss", "goal": "minimize"},
+        limits={"max_total_trials": 6, "max_concurrent_trials": 3, "timeout": 600},
+    )
+    document = json.loads(file.read_text())
+    del document["command"], document["environment"]
+    file.write_text(json.dumps(document))
+    assert jobs.mlcli("job", "create", "-f", file, "-o", "none").code == 0
+    wait_for(lambda: all((jobs.folder(f"sweep_{number}") / "agent.json").exists() for number in range(3)))
+    ssh_hosts.cut("h1")
+    wait_for(lambda: all((jobs.folder(f"sweep_{number}") / "exit.json").exists() for number in range(3)))
+    assert jobs.cancel("sweep").code == 0
+    ssh_hosts.mend("h1")
+    assert "3 completed" in jobs.ended("sweep", "Canceled")["status_message"]
+    assert {run.name for run in jobs.folder("sweep").parent.iterdir()} <= {"sweep", "sweep_0", "sweep_1", "sweep_2"}
 
 
 @pytest.mark.network
