@@ -40,6 +40,7 @@ time_t time(time_t *at) {
     return now.tv_sec;
 }
 """
+pytestmark = pytest.mark.slow
 JobsAt = Callable[..., FarJobs]
 
 
@@ -292,7 +293,6 @@ def test_sshd_is_killed_in_the_run(h1: SshHosts, jobs_at: JobsAt) -> None:
     assert (jobs.folder("on") / "count").read_text() == "begun\n"
 
 
-@pytest.mark.slow
 def test_a_cable_pulled_in_a_download(h1: SshHosts, jobs_at: JobsAt) -> None:
     """It goes on by itself when the cable is back in time, and with the next command when it is not."""
     jobs = jobs_at(h1["h1"])
