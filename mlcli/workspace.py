@@ -311,10 +311,15 @@ def open_workspace(name: str | None = None, folder: Path | None = None) -> Works
 
 def _attached(folder: Path | None, *, needed: bool) -> Attached | None:
     """The attached folder that a command is typed in; where it is not ``needed``, damaged settings are none."""
-    from mlcli.operations import attached
+    from mlcli.operations.nearest import nearest_file
 
     try:
-        return attached.find(folder if folder is not None else Path.cwd())
+        file = nearest_file(folder if folder is not None else Path.cwd())
+        if file is None:
+            return None
+        from mlcli.operations import attached
+
+        return attached.read(file)
     except FileNotFoundError:  # somebody has removed the current folder
         return None
     except MlcliError:

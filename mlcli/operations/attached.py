@@ -8,7 +8,6 @@ the file that its portal hands out has ``workspace_name``; both name a workspace
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,10 +15,12 @@ from pathlib import Path
 from urllib.parse import quote, unquote
 
 from mlcli.domain.errors import MlcliError
+from mlcli.operations.nearest import FILES, SETTINGS, nearest_file
 
-SETTINGS = (".azureml", "aml_config")
-_FILES = ("config.json", "project.json")
 _SCOPE = re.compile(r"(?P<before>.*)/workspaces/(?P<workspace>[^/]+)(?:/projects/(?P<experiment>[^/]+))?/?")
+
+
+__all__ = ["SETTINGS", "Attached", "candidates", "find", "nearest_file", "of", "read", "scope"]
 
 
 @dataclass(frozen=True)
@@ -46,22 +47,6 @@ def find(start: Path) -> Attached | None:
     return None if file is None else read(file)
 
 
-def nearest_file(start: Path) -> Path | None:
-    """The settings of the nearest attached folder at or above ``start``, whatever they say."""
-    folder = str(start)
-    while True:
-        for settings in SETTINGS:
-            place = f"{folder}/{settings}"
-            if os.path.isdir(place):  # noqa: PTH112  (asked of every folder up to the root, by every command)
-                for name in _FILES:
-                    if os.path.isfile(f"{place}/{name}"):  # noqa: PTH113
-                        return Path(place, name)
-        above = os.path.dirname(folder)  # noqa: PTH120
-        if above == folder:
-            return None
-        folder = above
-
-
 def of(folder: Path) -> Attached | None:
     """What the folder itself has been attached to."""
     return next((read(file) for file in candidates(folder) if file.is_file()), None)
@@ -70,7 +55,7 @@ def of(folder: Path) -> Attached | None:
 def candidates(folder: Path) -> Iterator[Path]:
     """Where a folder's settings may lie, the first that is there counts."""
     for settings in SETTINGS:
-        yield from (folder / settings / name for name in _FILES)
+        yield from (folder / settings / name for name in FILES)
 
 
 def read(file: Path) -> Attached:
