@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import ast
 import json
+import math
 import re
 from array import array
 from collections.abc import Iterable, Iterator, Mapping
@@ -176,9 +177,12 @@ def _offline(kind: str, name: str, raw: bytes) -> Iterator[_Row]:
 
 
 def _numbers(name: str, values: Iterable[Any]) -> Iterator[_Row]:
-    return (
-        (name, float(value), None) for value in values if isinstance(value, (int, float)) and type(value) is not bool
-    )
+    """Of what :func:`_python` has read: there an ellipsis is NaN, for which literals have no word."""
+    for value in values:
+        if value is ...:
+            yield name, math.nan, None
+        elif isinstance(value, (int, float)) and type(value) is not bool:
+            yield name, float(value), None
 
 
 def _python(text: str) -> Any:
@@ -187,7 +191,7 @@ def _python(text: str) -> Any:
     if re.fullmatch(_NUMBER, text, re.IGNORECASE):
         return float(text)
     with_infinities = re.sub(
-        r"(?<![\w'\"])(inf|nan)(?![\w'\"])", lambda word: "1e999" if word[0] == "inf" else "None", text
+        r"(?<![\w'\"])(inf|nan)(?![\w'\"])", lambda word: "1e999" if word[0] == "inf" else "...", text
     )
     try:
         return ast.literal_eval(with_infinities)

@@ -43,7 +43,7 @@ def pairs(news) -> dict[str, list[tuple[int, float]]]:
         ("[2]\tcv_agg's l2: 0.25 + 0.01\n", {"cv_agg's l2": [(2, 0.25)]}),
         ("Attempted to log scalar metric accuracy:\n0.915\n", {"accuracy": [(0, 0.915)]}),
         ("Attempted to log scalar metric a b::\nnp.float64(0.5)\n", {"a b:": [(0, 0.5)]}),
-        ("Attempted to log list metric l:\n[1, 2.5, nan]\n", {"l": [(0, 1.0), (1, 2.5)]}),
+        ("Attempted to log list metric l:\n[1, None, 2.5]\n", {"l": [(0, 1.0), (1, 2.5)]}),
         ("Attempted to log row metric r:\n{'x': 1, 'y': 0.4}\n", {"r.x": [(0, 1.0)], "r.y": [(0, 0.4)]}),
         ("Attempted to log table metric t:\n{'x': [1, 2]}\n", {"t.x": [(0, 1.0), (1, 2.0)]}),
     ],
@@ -122,3 +122,9 @@ def test_no_text_makes_it_fall_over(tmp_path_factory, before, after):
     text = "".join(f"{head}{before}\n{after}\n" for head in heads)
     run.write(printed.LOG, text.encode("utf-8", "surrogatepass"))
     READER.read(run, None)
+
+
+def test_nan_in_a_list_keeps_its_place(tmp_path):
+    run = FolderRun(tmp_path)
+    run.write(printed.LOG, "Attempted to log list metric l:\n[1.0, nan, -inf, None, 3]\n")
+    assert repr(list(PrintedReader().history(run, "l", 4, None).values)) == "[1.0, nan, -inf, 3.0]"
