@@ -148,7 +148,7 @@ def compare(session: Session, names: Sequence[str], *, only_differences: bool, d
         return
     rows, notices = comparison.compare(session.services, subjects)
     rows = [row for row in rows if row["differs"] or not only_differences]
-    session.console.emit(rows, view=metric_views.comparison, columns=_side_by_side)
+    session.console.emit(rows, view=metric_views.comparison, columns=_side_by_side, logged_names=True)
     for sentence in notices:
         session.console.notice(sentence)
 
@@ -181,7 +181,10 @@ def leaderboard(session: Session, which: Any, sort: str | None, condition: str |
         rows.append({**record, "metrics": logged, "params": params})
     columns = list(dict.fromkeys(asked))
     session.console.emit(
-        rows, view=partial(metric_views.board, columns=columns), columns=partial(_board_row, columns=columns)
+        rows,
+        view=partial(metric_views.board, columns=columns),
+        columns=partial(_board_row, columns=columns),
+        logged_names=True,
     )
     for entry in entries:
         tell_damage(session, entry.run.name, entry.tracked)

@@ -89,8 +89,12 @@ class Console:
         """Whether a person can be asked: both ends are a terminal."""
         return sys.stdin.isatty() and sys.stderr.isatty()
 
-    def emit(self, value: Any, *, view: View | None = None, columns: Columns | None = None) -> None:
-        """Print a record or a list of records, as the person asked for it."""
+    def emit(
+        self, value: Any, *, view: View | None = None, columns: Columns | None = None, logged_names: bool = False
+    ) -> None:
+        """Print a record or a list of records, as the person asked for it. ``logged_names``: headings of a table are names
+        that jobs have logged, and stay as they are.
+        """
         self._end_line()
         if self._select is not None:
             value = self._select(value)
@@ -102,7 +106,7 @@ class Console:
         elif self._output in {"table", "csv"} and columns is not None:
             value = [columns(item) for item in value] if isinstance(value, list) else columns(value)
             if self._output == "table":
-                write_text(as_table(value, headings_as_they_are=True))
+                write_text(as_table(value, headings_as_they_are=logged_names))
                 return
         self._print(value, self._output or "json")
 

@@ -50,7 +50,7 @@ def trials(
 
     rows = sorted(found.rows, key=place) if sort == "metric" else found.rows
     records = [row.as_record(best.run if best else None) for row in rows]
-    session.console.emit(records, view=sweep_views.trials, columns=sweep_views.row)
+    session.console.emit(records, view=sweep_views.trials, columns=sweep_views.row, logged_names=True)
 
 
 @NOUN.command(
@@ -80,4 +80,4 @@ def best(
         from mlcli.cli.jobfile import write
 
         write(sweep_report.as_command(session.services, run, row), save_as)
-    session.console.emit(row.as_record(row.run), view=sweep_views.one, columns=sweep_views.row)
+    session.console.emit(row.as_record(row.run), view=sweep_views.one, columns=sweep_views.row, logged_names=True)
