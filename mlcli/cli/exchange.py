@@ -5,9 +5,11 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +21,11 @@ if TYPE_CHECKING:
     from mlcli.domain.run import Run
 
 _LOOK_EVERY_S = 5.0
+_QUIET = {
+    "MLFLOW_ALLOW_FILE_STORE": "true",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # five processes more, for what has nothing to do with runs
+}
 
 
 def export(session: Session, names: Sequence[str], experiment: str | None, form: str | None, place: str | None) -> None:
@@ -73,8 +80,7 @@ def ui(session: Session, port: int) -> int:
     _show(session, folder, shown)
     address = ["--host", "127.0.0.1", "--port", str(port)]
     argv = [*program, "ui", "--backend-store-uri", folder.as_uri(), *address]
-    variables = {"MLFLOW_ALLOW_FILE_STORE": "true", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    process = subprocess.Popen(argv, env={**os.environ, **variables})
+    process = subprocess.Popen(argv, env={**os.environ, **_QUIET}, start_new_session=True)
     session.console.notice(
         f"MLflow's UI over the workspace {session.services.name}: http://127.0.0.1:{port} (Ctrl-C ends it)"
     )
@@ -91,12 +97,16 @@ def ui(session: Session, port: int) -> int:
     except KeyboardInterrupt:
         return 0
     finally:
-        process.terminate()
-        try:
-            process.wait(5)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        _end(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """With the processes that it has started, which would outlive it."""
+    for number, patience_s in ((signal.SIGTERM, 5), (signal.SIGKILL, None)):
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(patience_s)
 
 
 def _show(session: Session, folder: Path, shown: set[str]) -> None:
