@@ -47,7 +47,9 @@ def end_all(services: Services, names: Sequence[str], timeout_s: float = 60.0) -
 
 
 def _delete(services: Services, run: Run) -> int:
-    if run.job_type == observe.SWEEP:  # the trials first: who is killed in between leaves a sweep that can be deleted again
+    if (
+        run.job_type == observe.SWEEP
+    ):  # the trials first: who is killed in between leaves a sweep that can be deleted again
         trials = services.runs.list(RunFilter(parent=run.name, include_archived=True))
         return sum(_delete(services, trial) for trial in trials) + _delete_one(services, run)
     return _delete_one(services, run)

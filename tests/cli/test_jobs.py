@@ -385,7 +385,9 @@ def test_a_reader_that_has_seen_enough_leaves_the_job_running(mlcli):
 
 def test_download_fetches_outputs_and_logs(mlcli):
     command = "echo model > outputs/model.txt; echo named > ${{outputs.extra}}/file.txt; echo log"
-    command += "; mkdir -p ../artifacts ../models/m-1/artifacts; touch ../artifacts/plot.png ../models/m-1/artifacts/MLmodel"
+    command += (
+        "; mkdir -p ../artifacts ../models/m-1/artifacts; touch ../artifacts/plot.png ../models/m-1/artifacts/MLmodel"
+    )
     name = finished(mlcli, command, outputs={"extra": {"type": "uri_folder"}})
     fetched = mlcli("job", "download", "-n", name, "--all", "--download-path", "results")
     assert fetched.code == 0, fetched.stderr
