@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 import mlcli as package
+from tests import command_server
 
 pytest_plugins = [
     "tests.engines.docker",
@@ -98,19 +99,14 @@ class Mlcli:
         tty: bool = False,
     ) -> Result:
         """Run it to its end. With ``tty`` all three streams are terminals (two: stderr has its own)."""
-        data = input.encode() if isinstance(input, str) else input
+        data = (input.encode() if isinstance(input, str) else input) or b""
+        argv, environment, where = [str(COMMAND), *map(str, arguments)], self.environment(env), cwd or self.cwd
         if tty:
-            return _in_terminal(
-                [str(COMMAND), *map(str, arguments)], data or b"", self.environment(env), cwd or self.cwd
-            )
+            return _in_terminal(argv, data, environment, where)
+        if command_server.serves(env or {}):
+            return _result(*command_server.run(argv, data, environment, where, DEADLINE_S))
         done = subprocess.run(
-            [str(COMMAND), *map(str, arguments)],
-            input=data if data is not None else b"",
-            env=self.environment(env),
-            cwd=cwd or self.cwd,
-            capture_output=True,
-            timeout=DEADLINE_S,
-            check=False,
+            argv, input=data, env=environment, cwd=where, capture_output=True, timeout=DEADLINE_S, check=False
         )
         return _result(done.returncode, done.stdout, done.stderr)
 
