@@ -29,6 +29,7 @@ _ELSEWHERE = {
     "model-versions": _NO_REGISTRY,
     "prompts": _NO_REGISTRY,
     "traces": _NO_TRACES,
+    "get-trace-artifact": _NO_TRACES,
     "assessments": _NO_TRACES,
     "scorers": _NO_TRACES,
     "datasets": _NO_TRACES,

@@ -11,7 +11,7 @@ from .errors import missing
 from .fields import Request
 from .pages import page
 from .run import ACTIVE, DELETED, now_ms
-from .run_calls import listed
+from .run_calls import artifact, listed
 from .store import MODEL_STATUSES, Store, file_uri
 from .wire import Payload
 
@@ -45,6 +45,7 @@ class ModelCalls:
             ("PATCH", "tags"): self.set_tags,
             ("POST", "params"): self.log_params,
             ("GET", "artifacts/directories"): self.list_artifacts,
+            ("GET", "artifacts/files"): self.get_artifact,
         }.get((method, "/".join(rest)))
         return None if found is None else partial(found, model_id)
 
@@ -113,8 +114,13 @@ class ModelCalls:
         below = fields.artifact_path(fields.optional_text(request, "artifact_directory_path") or "")
         return {"root_uri": file_uri(folder), "files": listed(folder, below)}
 
+    def get_artifact(self, model_id: str, request: Request) -> Payload:
+        """A file of the model."""
+        folder = self._store.model_artifacts(self._store.model(model_id))
+        return artifact(folder, fields.text(request, "artifact_file_path"))
+
     def search(self, request: Request) -> Payload:
-        """Newest first, unless asked otherwise."""
+        """Newest first, unless asked otherwise; where datasets are named, those measured on one of them."""
         wanted = fields.texts(request, "experiment_ids")
         datasets = fields.items(request, "datasets")
         conditions = filters.parse(fields.optional_text(request, "filter") or "", _NUMERIC)
@@ -123,6 +129,7 @@ class ModelCalls:
             for model in self._store.models.values()
             if model["experiment_id"] in wanted
             and model["lifecycle_stage"] == ACTIVE
+            and (not datasets or any(_fits(point, datasets) for point in self._store.model_metrics(model["model_id"])))
             and filters.holds(conditions, partial(self._values, datasets, model))
         ]
         found.sort(key=lambda model: (-model["creation_timestamp_ms"], model["model_id"]))

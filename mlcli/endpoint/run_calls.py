@@ -297,10 +297,7 @@ class RunCalls:
     def get_artifact(self, request: Request) -> Payload:
         """A file."""
         run = self._run(request)
-        path = os.path.join(run.artifacts, fields.artifact_path(fields.text(request, "path")))
-        if not os.path.isfile(path):
-            raise missing(f"No such artifact: '{request['path']}'")
-        return _file(path)
+        return artifact(run.artifacts, fields.text(request, "path"))
 
     def upload_artifact(self, request: Request) -> Payload:
         """A small file; its bytes are the body."""
@@ -410,6 +407,14 @@ def listed(root: str, below: str) -> list[dict[str, Any]]:
         told: dict[str, Any] = {"path": os.path.join(below, entry.name), "is_dir": entry.is_dir()}
         found.append(told if entry.is_dir() else {**told, "file_size": entry.stat().st_size})
     return found
+
+
+def artifact(root: str, path: str) -> Iterator[bytes]:
+    """The file ``path`` below ``root``. Raises RefusedError when it is no path below it, or there is no such file."""
+    file = os.path.join(root, fields.artifact_path(path))
+    if not os.path.isfile(file):
+        raise missing(f"No such artifact: '{path}'")
+    return _file(file)
 
 
 def _point(item: Request, path: str) -> Point:

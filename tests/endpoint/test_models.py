@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.endpoint.helpers import RUN, Endpoint, Refused
+from tests.endpoint.helpers import API, RUN, Endpoint, Refused
 
 
 def _create(endpoint: Endpoint, **given: Any) -> Any:
@@ -93,6 +93,18 @@ def test_search(endpoint: Endpoint) -> None:
         _names(endpoint, filter="colour = 'red'")
 
 
+def test_search_for_what_was_measured_on_a_dataset(endpoint: Endpoint) -> None:
+    on_iris: dict[str, Any] = {"dataset_name": "iris", "dataset_digest": "d1"}
+    for name, dataset in (("plain", {}), ("measured", on_iris), ("changed", {**on_iris, "dataset_digest": "d2"})):
+        endpoint.metric("acc", 0.5, model_id=_create(endpoint, name=name)["model_id"], **dataset)
+    _create(endpoint, name="never measured")
+    assert _names(endpoint, datasets=[on_iris]) == ["measured"]
+    assert set(_names(endpoint, datasets=[{"dataset_name": "iris"}])) == {"measured", "changed"}
+    assert _names(endpoint, datasets=[{"dataset_name": "wine"}]) == []
+    assert _names(endpoint, datasets=[{"dataset_name": "iris"}], filter="name = 'changed'") == ["changed"]
+    assert len(_names(endpoint)) == 4
+
+
 def test_its_artifacts(endpoint: Endpoint) -> None:
     model_id = _create(endpoint)["model_id"]
     folder = endpoint.folder / "models" / model_id / "artifacts"
@@ -102,6 +114,26 @@ def test_its_artifacts(endpoint: Endpoint) -> None:
     assert told["files"] == [{"path": "MLmodel", "is_dir": False, "file_size": 12}, {"path": "data", "is_dir": True}]
     with pytest.raises(Refused, match="Invalid path"):
         endpoint.get(f"logged-models/{model_id}/artifacts/directories", artifact_directory_path="../..")
+
+
+def test_a_file_of_a_model(endpoint: Endpoint) -> None:
+    model_id = _create(endpoint)["model_id"]
+    folder = endpoint.folder / "models" / model_id / "artifacts"
+    (folder / "data").mkdir(parents=True)
+    (folder / "data" / "weights").write_bytes(b"\0\1\2" * 100_000)
+    call = f"logged-models/{model_id}/artifacts/files"
+    assert endpoint.send("GET", f"{API}{call}?artifact_file_path=data/weights") == (200, b"\0\1\2" * 100_000)
+    with pytest.raises(Refused, match="Missing value for required parameter 'artifact_file_path'"):
+        endpoint.get(call)
+    for outside in ("../model.json", "/etc/hostname", "..%2fmodel.json"):
+        with pytest.raises(Refused, match="Invalid path"):
+            endpoint.get(call, artifact_file_path=outside)
+    for absent in ("nothing", "data"):
+        with pytest.raises(Refused, match="No such artifact") as refused:
+            endpoint.get(call, artifact_file_path=absent)
+        assert refused.value.status == 404
+    with pytest.raises(Refused, match="Logged model with ID 'm-none' not found"):
+        endpoint.get("logged-models/m-none/artifacts/files", artifact_file_path="MLmodel")
 
 
 def test_what_a_run_has_made(endpoint: Endpoint) -> None:
@@ -121,6 +153,7 @@ def test_what_a_run_has_made(endpoint: Endpoint) -> None:
         ("GET", "/api/2.0/mlflow/registered-models/get"),
         ("POST", "/api/2.0/mlflow/model-versions/create"),
         ("GET", "/api/2.0/mlflow/model-versions/search"),
+        ("GET", "/model-versions/get-artifact?name=model&version=1&path=MLmodel"),
     ],
 )
 def test_there_is_no_registry(shared_endpoint: Endpoint, method: str, path: str) -> None:
@@ -137,12 +170,13 @@ def test_there_is_no_registry(shared_endpoint: Endpoint, method: str, path: str)
         ("POST", "/api/3.0/mlflow/traces/search"),
         ("POST", "/api/2.0/mlflow/traces"),
         ("POST", "/v1/traces"),
+        ("GET", "/ajax-api/2.0/mlflow/get-trace-artifact?request_id=tr-1"),
         ("POST", "/api/3.0/mlflow/scorers/register"),
         ("POST", "/api/3.0/mlflow/datasets/create"),
     ],
 )
 def test_there_are_no_traces(shared_endpoint: Endpoint, method: str, path: str) -> None:
-    status, body = shared_endpoint.send(method, path, b"{}")
+    status, body = shared_endpoint.send(method, path, b"{}" if method == "POST" else None)
     told = json.loads(body)
     assert (status, told["error_code"]) == (501, "FEATURE_DISABLED")
     assert "traces" in told["message"]
