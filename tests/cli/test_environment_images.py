@@ -125,12 +125,12 @@ def test_an_image_that_is_gone_is_not_replaced_by_what_has_its_name_now(
             assert done.stdout == f"{word} {tmp_path}\n", done.stderr
         again = ("job", "create", "-f", job, "--environment-of", "one", "--stream", "-o", "none")
         assert mlcli(*again, env=engine).stdout == f"one {tmp_path}\n", "by its id, while it is there"
-        client.images.remove(str(images[0].id))
+        client.images.remove(str(images[0].id), force=True)  # the container of a moment ago may still be on its way out
         gone = mlcli(*again, env=engine)
         assert gone.code == 1
         assert f"{name} is another image now" in gone.stderr
     finally:
-        client.images.remove(name)
+        client.images.remove(name, force=True)
 
 
 def test_an_image_with_a_conda_file(
