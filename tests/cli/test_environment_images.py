@@ -172,7 +172,7 @@ def test_a_password_in_a_job_file_pulls_its_image_and_stands_in_no_file_of_the_r
     client, image = docker_engine.client(), f"{private_registry.address}/kept/tiny:1"
     client.images.get(docker_engine.tiny_image).tag(image)
     assert "error" not in client.images.push(image, auth_config=login)
-    client.images.remove(image)
+    client.images.remove(image, force=True)
     registry = json.dumps({"address": private_registry.address, **login})
     job = tmp_path / "job.yml"
     job.write_text(f"command: env\nenvironment: {{image: '{image}', registry: {registry}}}\n")
@@ -188,7 +188,7 @@ def test_a_password_in_a_job_file_pulls_its_image_and_stands_in_no_file_of_the_r
         assert not [file for file in written if PASSWORD.encode() in file.read_bytes()]
         assert PASSWORD not in done.stdout + done.stderr
     finally:
-        client.images.remove(image)
+        client.images.remove(image, force=True)
 
     on_host = mlcli("job", "create", "-f", job, "-n", "on-host", "--no-docker", "--stream", "-o", "none", env=engine)
     assert on_host.code == 0, on_host.stderr
