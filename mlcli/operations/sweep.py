@@ -151,7 +151,7 @@ class _Driver:
     def _patience_s(self) -> float:
         started = self._sweep.started_at or time.time()
         left = max(0.0, started + self._search.limits.timeout_s - time.time())
-        return min(left, _AT_ONCE_S if self._begun else _LOOK_AT_SWEEP_S)
+        return min(left, _AT_ONCE_S)
 
     # Looking
 

@@ -18,7 +18,7 @@ from mlcli.ports.services import Services
 
 _POLL_S = 0.05
 _LOOK_AT_ALL_S = 1.0
-_READ_S = 0.1
+_READ_S = 0.05
 _READ_FAR_S = 1.0
 
 
