@@ -252,7 +252,7 @@ def test_twenty_jobs_are_seen_in_one_round_trip(
     handles = [observe.handle(workspace, run) for run in runs]
     backend.connect()
     backend.observe(handles[:1])
-    transport = workspace._transports[runs[0].backend]
+    (transport,) = workspace._transports.values()
     before = transport.frames
     seen = backend.observe(handles)
     assert transport.frames - before == 1
