@@ -100,7 +100,7 @@ def forget(sshd: Sshd) -> None:
 # what is found, kept, shown
 
 
-def test_what_was_found_is_said_and_kept(ssh_host: Sshd, person: Any, tmp_path: Path) -> None:
+def test_what_was_found_is_said_and_kept(ssh_host: Sshd, person: Any, tmp_path: Path, until: Any) -> None:
     ann = person(ssh_host)
     key = ssh_host.folder / "user_key"
     record = ok(
@@ -119,8 +119,8 @@ def test_what_was_found_is_said_and_kept(ssh_host: Sshd, person: Any, tmp_path: 
     assert found["memory_gb"] > 0
     assert not (tmp_path / "far").exists()
     assert ok(ann("compute", "show", "box")) == record
-    rows = {row["name"]: row["state"] for row in ok(ann("compute", "list"))}
-    assert rows == {"local": "Running", "box": "Running"}
+    wanted = {"local": "Running", "box": "Running"}  # list waits for 5 s, which a loaded machine may need
+    until(lambda: {row["name"]: row["state"] for row in ok(ann("compute", "list"))} == wanted)
     (node,) = ok(ann("compute", "list-nodes", "box"))
     assert (node["node_state"], node["private_ip_address"], node["port"]) == ("idle", "127.0.0.1", ssh_host.port)
     seen = ann("compute", "show", "box", tty=True, env={"TERM": "dumb"}).stdout
