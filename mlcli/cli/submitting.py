@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from mlcli.cli import actions
@@ -18,13 +20,20 @@ def submit(session: Session, job: CommandJob, plan: Plan) -> Run:
     """Tell what there is to tell of a plan, and have it carried out."""
     from mlcli.operations.submit import submit as begin
 
-    for notice in plan.notices:
+    with beginning(session, plan.run, plan.notices):
+        return begin(session.services, job, plan)
+
+
+@contextmanager
+def beginning(session: Session, run: str, notices: Sequence[str]) -> Iterator[None]:
+    """Tell the notices, then what is inside; a Ctrl-C that comes when there is such a run already says that it goes on."""
+    for notice in notices:
         session.console.notice(notice)
     try:
-        return begin(session.services, job, plan)
+        yield
     except KeyboardInterrupt:
-        if plan.run in session.services.runs.complete(plan.run):
-            raise actions.goes_on(plan.run) from None
+        if run in session.services.runs.complete(run):
+            raise actions.goes_on(run) from None
         raise
 
 

@@ -6,7 +6,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlcli.cli import actions, sweep_views
+from mlcli.cli import sweep_views
+from mlcli.cli.submitting import beginning
 
 if TYPE_CHECKING:
     from mlcli.cli.command import Session
@@ -40,14 +41,8 @@ def create(
     if dry_run:
         _show_plan(session, plan)
         return None
-    for notice in plan.notices:
-        session.console.notice(notice)
-    try:
+    with beginning(session, plan.run, plan.notices):
         return submit_sweep(session.services, sweep, plan)
-    except KeyboardInterrupt:
-        if plan.run in session.services.runs.complete(plan.run):
-            raise actions.goes_on(plan.run) from None
-        raise
 
 
 def _show_plan(session: Session, plan: SweepPlan) -> None:

@@ -62,7 +62,7 @@ def wrapped(
 def refused(result: Result, *words: str, code: int = 1) -> None:
     """It failed as a person may expect: the exit code, the words, one error, and no traceback."""
     assert result.code == code, (result.code, result.stdout, result.stderr)
-    assert "Traceback" not in result.stderr
+    assert "Traceback" not in result.stderr, result.stderr
     assert "internal error" not in result.stderr
     for word in words:
         assert word in result.stderr, result.stderr
