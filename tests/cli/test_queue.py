@@ -160,9 +160,9 @@ def test_twenty_at_once_on_two_nodes_never_more_than_two_and_in_order(mlcli: Mlc
 def test_a_watcher_that_is_killed_is_replaced_by_the_next_command_that_looks(mlcli: Mlcli, until: Until) -> None:
     cluster(mlcli, "--max-instances", "1")
     command, gate = held(mlcli.cwd)
-    names = [submitted(mlcli, command, "cpu-cluster")]
-    names += [submitted(mlcli, diary(mlcli.cwd), "cpu-cluster") for _ in range(3)]
-    until(lambda: watcher(mlcli))
+    names = [submitted(mlcli, command, "cpu-cluster"), submitted(mlcli, diary(mlcli.cwd), "cpu-cluster")]
+    until(lambda: watcher(mlcli))  # those that are submitted from now on start no other
+    names += [submitted(mlcli, diary(mlcli.cwd), "cpu-cluster") for _ in range(2)]
     kill_watcher(mlcli)
     gate.touch()
     until(lambda: documents(mlcli, "exit").keys() == {names[0]})
@@ -177,9 +177,9 @@ def test_a_watcher_that_is_killed_is_replaced_by_the_next_command_that_looks(mlc
 def test_a_queue_survives_the_loss_of_the_index(mlcli: Mlcli, until: Until) -> None:
     cluster(mlcli, "--max-instances", "1")
     command, gate = held(mlcli.cwd)
-    names = [submitted(mlcli, command, "cpu-cluster")]
-    names += [submitted(mlcli, diary(mlcli.cwd), "cpu-cluster") for _ in range(3)]
-    until(lambda: watcher(mlcli))
+    names = [submitted(mlcli, command, "cpu-cluster"), submitted(mlcli, diary(mlcli.cwd), "cpu-cluster")]
+    until(lambda: watcher(mlcli))  # those that are submitted from now on start no other
+    names += [submitted(mlcli, diary(mlcli.cwd), "cpu-cluster") for _ in range(2)]
     kill_watcher(mlcli)
     for file in (mlcli.home / "workspaces" / "default").glob("index.sqlite*"):
         file.unlink()
