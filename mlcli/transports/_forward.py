@@ -53,7 +53,8 @@ class _Relay:
         _pump(near, far)
         back.join()
         near.close()
-        far.close()
+        with contextlib.suppress(paramiko().SSHException, EOFError, OSError):  # its connection has ended meanwhile
+            far.close()
 
 
 class Forward:
@@ -87,7 +88,7 @@ class Forward:
             self._channel(port, (_LOOPBACK, 0)).close()
         except paramiko().ChannelException as refused:
             return bool(refused.code == _PROHIBITED)
-        except paramiko().SSHException as failed:
+        except (paramiko().SSHException, EOFError) as failed:
             raise TransportError(f"port {port} there: {failed}", transient=True) from None
         return False
 

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
@@ -332,6 +333,25 @@ def test_a_forwarded_port_works_while_a_command_runs(ssh: SshTransport) -> None:
             assert near.recv(100) == b"through"
         assert slow.is_alive()
         slow.join()
+
+
+def test_a_connection_that_ends_while_a_caller_says_goodbye_is_no_error(ssh: SshTransport) -> None:
+    """What paramiko raises then would be the traceback of a thread, which pytest makes a failure."""
+    ssh.run(["true"])
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=echo_once, args=(server,), daemon=True).start()
+        near = socket.create_connection(("127.0.0.1", ssh.forward(server.getsockname()[1])))
+        near.sendall(b"through")
+        assert near.recv(100) == b"through"
+        with patch("paramiko.Channel.close", side_effect=EOFError) as closed:
+            near.close()
+            deadline = time.monotonic() + 10
+            while not closed.called and time.monotonic() < deadline:
+                time.sleep(0.01)
+    assert closed.called
+    while any(thread.name.startswith("Thread-") and "_connect" in thread.name for thread in threading.enumerate()):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def test_a_host_that_forbids_forwarding_says_so_at_once(make_sshd: MakeSshd, reach: Reach) -> None:
