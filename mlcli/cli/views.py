@@ -21,6 +21,7 @@ _STYLES = {
     "NotResponding": "red",
     "Canceled": "yellow",
     "CancelRequested": "yellow",
+    "Paused": "yellow",
 }
 _LIVE_STYLE = "cyan"
 

@@ -70,9 +70,12 @@ def reconcile(state: State, since: float, observation: Observation, now: float) 
 
 def attributed(run: Run, event: Event) -> Event:
     """The end of a run that its sweep asked to stop, as the sweep's doing: agents know only that somebody has cancelled."""
-    if event.reason is Reason.CANCELED_BY_USER and run.reason is Reason.STOP_REQUESTED:
-        return replace(event, reason=Reason.EARLY_TERMINATION, message=run.message)
+    if event.reason is Reason.CANCELED_BY_USER and run.reason in _BY_SWEEP:
+        return replace(event, reason=_BY_SWEEP[run.reason], message=run.message)
     return event
+
+
+_BY_SWEEP = {Reason.STOP_REQUESTED: Reason.EARLY_TERMINATION, Reason.SWEEP_ENDING: Reason.SWEEP_ENDED}
 
 
 _PROGRESS = {Sight.QUEUED: Reason.QUEUED, Sight.STARTING: Reason.STARTING, Sight.RUNNING: Reason.RUNNING}

@@ -66,6 +66,19 @@ class Run:
     notices: tuple[str, ...] = ()
 
 
+SWEEP = "sweep"
+"""The job type whose runs may be paused and resumed."""
+
+
+def moves(run: Run, event: Event) -> bool:
+    """Whether the event moves the run: its state allows it, or a sweep is resumed that is paused or has ended."""
+    if event.reason is Reason.RESUMED:
+        return run.job_type == SWEEP and (run.state.is_end or run.state is State.PAUSED)
+    if event.reason is Reason.PAUSED and run.job_type != SWEEP:
+        return False
+    return run.state.may_become(event.state)
+
+
 def moved_by(run: Run, event: Event) -> Run:
     """The run after the event. It started when the event says, else when it was first seen running."""
     started = event.started_at if event.started_at is not None else run.started_at

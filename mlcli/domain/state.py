@@ -1,7 +1,8 @@
 """States and reasons of a run: Azure ML's public words, a transition table, and a total map from reason to state.
 
 Source of the words: the service's run history statuses (``job show --query status``). The moves between them are ours:
-ends absorb, a cancelled run passes CancelRequested, and a run never goes backwards.
+ends absorb, a cancelled run passes CancelRequested, and a run never goes backwards. The one exception is a sweep that a
+person resumes, which :func:`mlcli.domain.run.moves` allows.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ class State(str, Enum):
     QUEUED = "Queued"
     STARTING = "Starting"
     RUNNING = "Running"
+    PAUSED = "Paused"
     FINALIZING = "Finalizing"
     CANCEL_REQUESTED = "CancelRequested"
     COMPLETED = "Completed"
@@ -57,6 +59,9 @@ def _transitions() -> dict[State, frozenset[State]]:
         table[state] = frozenset(_ORDER[position + 1 :]) | {State.CANCEL_REQUESTED} | ENDS
     # A cancel that comes too late does not rewrite what the command did: every end is still open.
     table[State.CANCEL_REQUESTED] = ENDS
+    table[State.PAUSED] = ENDS | {State.CANCEL_REQUESTED}
+    for state in _ORDER[: _ORDER.index(State.FINALIZING)]:
+        table[state] |= {State.PAUSED}
     return table
 
 
@@ -72,9 +77,12 @@ class Reason(str, Enum):
     QUEUED = "queued"
     STARTING = "starting"
     RUNNING = "running"
+    PAUSED = "paused"
+    RESUMED = "resumed"
     FINALIZING = "finalizing"
     CANCEL_REQUESTED = "cancel_requested"
     STOP_REQUESTED = "stop_requested"
+    SWEEP_ENDING = "sweep_ending"
     COMPLETED = "completed"
     COMMAND_FAILED = "command_failed"
     KILLED_BY_SIGNAL = "killed_by_signal"
@@ -84,6 +92,7 @@ class Reason(str, Enum):
     LOST = "lost"
     CANCELED_BY_USER = "canceled_by_user"
     EARLY_TERMINATION = "early_termination"
+    SWEEP_ENDED = "sweep_ended"
     TIME_LIMIT = "time_limit"
     TRIALS_FAILED = "trials_failed"
     UNREACHABLE = "unreachable"
@@ -101,9 +110,12 @@ _STATE_OF = {
     Reason.QUEUED: State.QUEUED,
     Reason.STARTING: State.STARTING,
     Reason.RUNNING: State.RUNNING,
+    Reason.PAUSED: State.PAUSED,
+    Reason.RESUMED: State.NOT_STARTED,  # a sweep that goes on is prepared like a new one
     Reason.FINALIZING: State.FINALIZING,
     Reason.CANCEL_REQUESTED: State.CANCEL_REQUESTED,
     Reason.STOP_REQUESTED: State.CANCEL_REQUESTED,  # by a policy of the sweep that the run is a trial of
+    Reason.SWEEP_ENDING: State.CANCEL_REQUESTED,  # its sweep is to end before the trial has
     Reason.COMPLETED: State.COMPLETED,
     Reason.COMMAND_FAILED: State.FAILED,
     Reason.KILLED_BY_SIGNAL: State.FAILED,
@@ -113,6 +125,7 @@ _STATE_OF = {
     Reason.LOST: State.FAILED,
     Reason.CANCELED_BY_USER: State.CANCELED,
     Reason.EARLY_TERMINATION: State.CANCELED,
+    Reason.SWEEP_ENDED: State.CANCELED,
     # Azure ML: "once this limit is reached, the system cancels the job".
     Reason.TIME_LIMIT: State.CANCELED,
     Reason.TRIALS_FAILED: State.FAILED,

@@ -22,6 +22,7 @@ from mlcli import agent
 from mlcli.domain.errors import EnvironmentBuildError, LeaseLostError, MlcliError, StoreError, TransportError
 from mlcli.domain.job import BuildContext, EnvironmentSpec, RegistryLogin, Resources
 from mlcli.domain.nodes import Allocation, NodePlan
+from mlcli.domain.observation import attributed
 from mlcli.domain.plan import CodePlan, ContainerPlan, EnvironmentPlan, InputPlan, OutputPlan, Plan
 from mlcli.domain.run import Event, Lease
 from mlcli.domain.state import Reason, State
@@ -97,7 +98,8 @@ def failures_told(services: Services, name: str, lease: Lease) -> Iterator[None]
     except _Away:
         return  # nothing is lost: the next command that looks at the run has it carried on
     except _Canceled:
-        runs.append(name, Event(Reason.CANCELED_BY_USER, time.time(), "cancelled while it was prepared"), lease)
+        end = Event(Reason.CANCELED_BY_USER, time.time(), "cancelled while it was prepared")
+        runs.append(name, attributed(runs.get(name), end), lease)
     except MlcliError as failed:
         runs.append(name, Event(Reason.PREPARATION_FAILED, time.time(), _one_line(failed)), lease)
     except OSError as failed:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from mlcli import agent
 from mlcli.domain.errors import MlcliError, NotFoundError, StoreError, TransportError
 from mlcli.domain.observation import Observation, Sight, attributed, reconcile
+from mlcli.domain.run import SWEEP as SWEEP  # noqa: PLC0414  (known by this name)
 from mlcli.domain.run import Event, Run, RunFilter, moved_by
 from mlcli.domain.state import State
 from mlcli.operations import layout
@@ -21,7 +22,6 @@ from mlcli.ports.services import Services
 UNSUBMITTED = frozenset({State.NOT_STARTED, State.PREPARING, State.PROVISIONING})
 _CANCEL_AGAIN_S = 3.0
 _HOSTS_AT_ONCE = 16
-SWEEP = "sweep"
 LIVE = frozenset(state for state in State if not state.is_end)
 
 

@@ -17,7 +17,8 @@ class RunStore(ABC):
     """Every run of a workspace. Raises StoreError when the disk refuses, NotFoundError for a name that is not there.
 
     The folder is written first, then the index row; whatever is in the index can be rebuilt from the folders. Every
-    write is one transaction; ends absorb: an event that the state does not allow is dropped, never an error.
+    write is one transaction; ends absorb, but for a sweep that is resumed: an event that does not move the run
+    (:func:`mlcli.domain.run.moves`) is dropped, never an error.
 
     ``notices``: sentences for the person about what had to be mended (an index made anew). ``reindex_problems``: one
     sentence for each folder that the last ``reindex`` could not read as a run, and left alone.

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlcli import agent
 from mlcli.domain.errors import LeaseLostError, NameTakenError, NotFoundError, StoreError, UsageError
-from mlcli.domain.run import Event, Lease, ProcessIdentity, Run, RunChanges, RunFilter, moved_by
+from mlcli.domain.run import Event, Lease, ProcessIdentity, Run, RunChanges, RunFilter, moved_by, moves
 from mlcli.domain.state import Reason, State
 from mlcli.ports.stores import RunStore
 from mlcli.stores import index
@@ -171,7 +171,7 @@ class FolderRunStore(RunStore):
                 run = self._known(change.connection, name)
                 if lease is not None:
                     _check_held(change.connection, lease)
-                if not run.state.may_become(event.state):
+                if not moves(run, event):
                     return run
                 size = append_line(folder / EVENTS_FILE, _encode(event))
                 change.undo.append(lambda: cut(folder / EVENTS_FILE, size))
@@ -568,12 +568,12 @@ def _born(run: Run, first: Event) -> Run:
 
 
 def _history(run: Run, events: Sequence[Event]) -> Run:
-    """The run after its events: the first is its creation, a later one counts where the state allows it."""
+    """The run after its events: the first is its creation, a later one counts where it moves the run."""
     if not events:
         return run
     run = moved_by(run, events[0])
     for event in events[1:]:
-        if run.state.may_become(event.state):
+        if moves(run, event):
             run = moved_by(run, event)
     return run
 

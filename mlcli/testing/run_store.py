@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mlcli.domain.errors import MlcliError, NameTakenError, NotFoundError, StoreError, UsageError
-from mlcli.domain.run import Event, Lease, ProcessIdentity, Run, RunChanges, RunFilter
+from mlcli.domain.run import Event, Lease, ProcessIdentity, Run, RunChanges, RunFilter, moves
 from mlcli.domain.state import Reason, State
 
 if TYPE_CHECKING:
@@ -169,6 +169,31 @@ class RunStoreSuite:
         assert store.append("one", Event(Reason.LOST, NOW + 4, "gone")) == done
         assert store.append("one", Event(Reason.RUNNING, NOW + 5)) == done
         assert len(store.events("one")) == 3
+
+    def test_a_sweep_is_paused_and_resumed_and_nothing_else_is(self, store: RunStore) -> None:
+        store.create(a_run("one"), {})
+        store.create(a_run("many", job_type="sweep"), {})
+        for name in ("one", "many"):
+            store.append(name, Event(Reason.RUNNING, NOW + 1))
+            store.append(name, Event(Reason.RESUMED, NOW + 2))
+            store.append(name, Event(Reason.PAUSED, NOW + 3))
+        assert (store.get("one").state, store.get("many").state) == (State.RUNNING, State.PAUSED)
+        assert store.append("many", Event(Reason.RUNNING, NOW + 4)).state is State.PAUSED
+        for number, end in enumerate((None, Reason.COMPLETED, Reason.TRIALS_FAILED, Reason.CANCELED_BY_USER)):
+            if end is not None:
+                store.append("one", Event(end, NOW + 10 * number, "over"))
+                store.append("many", Event(end, NOW + 10 * number, "over"))
+            assert store.get("many").ended_at == (NOW + 10 * number if end else None)
+            again = store.append("many", Event(Reason.RESUMED, NOW + 10 * number + 5))
+            assert (again.state, again.started_at, again.ended_at) == (State.NOT_STARTED, NOW + 1, None)
+            assert store.append("one", Event(Reason.RESUMED, NOW)).reason is (
+                Reason.COMPLETED if end else Reason.RUNNING
+            )
+        assert store.append("many", Event(Reason.RESUMED, NOW + 99)) == again
+        store.reindex()
+        assert store.get("many") == again
+        assert len(store.events("one")) == 3
+        assert len(store.events("many")) == 10
 
     @pytest.mark.parametrize("text", ["", "two\nlines", "é ☃ 🎉", "half \udcff", '"quoted"', "x" * 100_000])
     def test_any_message_comes_back(self, store: RunStore, text: str) -> None:
@@ -352,12 +377,13 @@ class RunStoreSuite:
             if step == "reindex":
                 assert store.reindex() == len(model)
             elif name not in model:
-                model[name] = a_run(name, created_at=NOW + number)
+                job_type = "sweep" if name < "n" else "command"
+                model[name] = a_run(name, created_at=NOW + number, job_type=job_type)
                 store.create(model[name], {})
             elif step == "append":
                 before, event = model[name], Event(value, NOW + number)
                 model[name] = store.append(name, event)
-                moved = before.state.may_become(event.state)
+                moved = moves(before, event)
                 assert model[name].state is (event.state if moved else before.state)
             elif step == "archive":
                 model[name] = store.update(name, RunChanges(archived=value))
