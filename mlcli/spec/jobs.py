@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mlcli.domain.sweep import SweepJob
     from mlcli.ports.files import FileReader
 
-__all__ = ["LoadedJob", "LoadedSweep", "check_file", "read", "read_job", "read_sweep"]
+__all__ = ["LoadedJob", "LoadedSweep", "check_file", "read"]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,254}")
 _CREATED = frozenset({"command", "sweep"})
@@ -44,49 +44,6 @@ class LoadedSweep:
     warnings: tuple[Diagnostic, ...]
 
 
-def read_job(
-    text: str | bytes,
-    file: str,
-    base: Path,
-    reader: FileReader,
-    *,
-    overrides: Sequence[str] = (),
-    name: str | None = None,
-    check: bool = True,
-    submitting: bool = True,
-) -> LoadedJob:
-    """The command job of a file.
-
-    ``file``: the name that errors show. ``base``: the absolute folder that relative paths start from. ``overrides``:
-    ``a.b=value``. ``name``: replaces the file's own. ``check=False`` leaves out what the schema does not say
-    (``--skip-validation``). ``submitting``: the job is about to run, so that missing data is an error, no more a warning.
-    Raises InvalidSpecError with everything that is wrong, in file order; UsageError for a
-    ``name`` that cannot be one; UnsupportedError for a file that is valid and no command job.
-    """
-    document, kind, normal, warnings = _submitted(
-        text, file, base, reader, wanted="command", overrides=overrides, name=name, check=check, submitting=submitting
-    )
-    return LoadedJob(_built(document, normal, kind, base, reader), kind, warnings)
-
-
-def read_sweep(
-    text: str | bytes,
-    file: str,
-    base: Path,
-    reader: FileReader,
-    *,
-    overrides: Sequence[str] = (),
-    name: str | None = None,
-    check: bool = True,
-    submitting: bool = True,
-) -> LoadedSweep:
-    """The sweep job of a file, of any generation; the rest as in :func:`read_job`."""
-    document, kind, normal, warnings = _submitted(
-        text, file, base, reader, wanted="sweep", overrides=overrides, name=name, check=check, submitting=submitting
-    )
-    return LoadedSweep(_built_sweep(document, normal, kind, base, reader), kind, warnings)
-
-
 def read(
     text: str | bytes,
     file: str,
@@ -98,28 +55,14 @@ def read(
     check: bool = True,
     submitting: bool = True,
 ) -> LoadedJob | LoadedSweep:
-    """The job of a file that can be created, whichever type it is of; the rest as in :func:`read_job`."""
-    document, kind, normal, warnings = _submitted(
-        text, file, base, reader, wanted="", overrides=overrides, name=name, check=check, submitting=submitting
-    )
-    if kind.type == "sweep":
-        return LoadedSweep(_built_sweep(document, normal, kind, base, reader), kind, warnings)
-    return LoadedJob(_built(document, normal, kind, base, reader), kind, warnings)
+    """The job of a file that can be created: a command or a sweep.
 
-
-def _submitted(
-    text: str | bytes,
-    file: str,
-    base: Path,
-    reader: FileReader,
-    *,
-    wanted: str,
-    overrides: Sequence[str],
-    name: str | None,
-    check: bool,
-    submitting: bool,
-) -> tuple[Document, Kind, dict[str, Any], tuple[Diagnostic, ...]]:
-    """The file of a job of type ``wanted`` (empty: any that can be created), checked, its normal form, and its warnings."""
+    ``file``: the name that errors show. ``base``: the absolute folder that relative paths start from. ``overrides``:
+    ``a.b=value``. ``name``: replaces the file's own. ``check=False`` leaves out what the schema does not say
+    (``--skip-validation``). ``submitting``: the job is about to run, so that missing data is an error, no more a warning.
+    Raises InvalidSpecError with everything that is wrong, in file order; UsageError for a
+    ``name`` that cannot be one; UnsupportedError for a file that is valid and no such job.
+    """
     if name is not None and _NAME.fullmatch(name) is None:
         raise UsageError(f"{name!r} cannot be the name of a job", hint=_NAME_RULE)
     document, kind, found = _examined(text, file, base, reader, overrides, check=check)
@@ -130,12 +73,14 @@ def _submitted(
     errors, warnings = _parted(found)
     if errors:
         raise InvalidSpecError(found)
-    if kind.noun != "job" or kind.type not in ({wanted} if wanted else _CREATED):
-        raise _unsupported(file, kind, wanted)
+    if kind.noun != "job" or kind.type not in _CREATED:
+        raise _unsupported(file, kind)
     normal = _normal(document, kind, base, reader)
     if name is not None:
         normal["name"] = name
-    return document, kind, normal, warnings
+    if kind.type == "sweep":
+        return LoadedSweep(_built_sweep(document, normal, kind, base, reader), kind, warnings)
+    return LoadedJob(_built(document, normal, kind, base, reader), kind, warnings)
 
 
 def check_file(
@@ -224,7 +169,7 @@ def _built_sweep(document: Document, normal: dict[str, Any], kind: Kind, base: P
     return build_sweep(document, normal, kind, base, reader)
 
 
-def _unsupported(file: str, kind: Kind, wanted: str) -> UnsupportedError:
+def _unsupported(file: str, kind: Kind) -> UnsupportedError:
     if kind.noun == "runconfig":
         hint = "submit it with: mlcli run submit-script -c NAME; or make a job file of it: mlcli job upgrade -f FILE"
         return UnsupportedError(f"{file} is a run configuration, not a job file", hint=hint)
@@ -232,10 +177,6 @@ def _unsupported(file: str, kind: Kind, wanted: str) -> UnsupportedError:
         article = "an" if kind.noun == "environment" else "a"
         hint = "a job gives each input a value" if kind.noun == "component" else "a job has a 'command'"
         return UnsupportedError(f"{file} describes {article} {kind.noun}, not a job", hint=hint)
-    if wanted and kind.type in _CREATED:
-        return UnsupportedError(
-            f"{file} is a {kind.type} job, not a {wanted}", hint="create it with 'mlcli job create'"
-        )
     return UnsupportedError(
         f"{file} is a valid {kind.type} job, and this version of mlcli runs command and sweep jobs only",
         hint="'mlcli job validate' checks it",

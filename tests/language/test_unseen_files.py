@@ -14,10 +14,11 @@ from mlcli.domain.errors import InvalidSpecError
 from mlcli.domain.job import Generation
 from mlcli.operations.files import DiskFiles
 from mlcli.spec.generation import recognise
-from mlcli.spec.jobs import check_file, read_job
+from mlcli.spec.jobs import check_file
 from mlcli.spec.load import load
 from mlcli.spec.upgrade import upgrade_text
 from mlcli.spec.validate import validate
+from tests.spec.reading import read_job
 
 UNSEEN = sorted((Path(__file__).parent / "unseen").glob("*.y*ml"))
 MISSING = {"missing-file", "missing-data"}

@@ -12,7 +12,7 @@ from mlcli.domain.errors import InvalidSpecError, Severity, UnsupportedError
 from mlcli.domain.job import CommandJob, Generation
 from mlcli.operations.files import DiskFiles
 from mlcli.spec.generation import Kind, recognise
-from mlcli.spec.jobs import check_file, read_job
+from mlcli.spec.jobs import LoadedJob, check_file, read
 from mlcli.spec.load import load as load_document
 from mlcli.spec.upgrade import upgrade, upgrade_text
 
@@ -144,9 +144,10 @@ def normal(text: str, path: Path) -> dict[str, object]:
 
 def built(text: str, path: Path) -> CommandJob | None:
     try:
-        return read_job(text, path.name, path.parent, DiskFiles(), check=False).job
+        loaded = read(text, path.name, path.parent, DiskFiles(), check=False)
     except (InvalidSpecError, UnsupportedError):
         return None
+    return loaded.job if isinstance(loaded, LoadedJob) else None
 
 
 def meaning(job: CommandJob) -> dict[str, object]:

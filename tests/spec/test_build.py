@@ -18,8 +18,8 @@ from mlcli.domain.job import (
     Output,
     Resources,
 )
-from mlcli.spec.jobs import read_job
 from tests.spec.files import BASE, Files
+from tests.spec.reading import read_job
 
 CONDA = "name: x\nchannels: [conda-forge]\ndependencies:\n  - python=3.11\n  - pip:\n    - numpy==2.0\n    - -r requirements.txt\n    - ./package\n"
 FILES = Files(

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from mlcli.domain.errors import InvalidSpecError
 from mlcli.domain.job import EnvironmentSpec, RegistryLogin
 from mlcli.spec.conda import conda_text, is_lock
-from mlcli.spec.jobs import read_job
 from mlcli.spec.standalone import standalone
 from tests.spec.files import BASE, Files
+from tests.spec.reading import read_job
 
 EXPLICIT = "# platform: linux-64\n@EXPLICIT\nhttps://channel.example/noarch/a-1.0-0.conda#" + "a" * 32 + "\n"
 CONDA_LOCK = "version: 1\nmetadata:\n  channels: []\npackage:\n- name: a\n  version: '1'\n"

@@ -13,10 +13,11 @@ from mlcli.domain.errors import InvalidSpecError
 from mlcli.domain.job import DataInput, Distribution
 from mlcli.operations.folder_files import run_configuration
 from mlcli.spec.interpolate import interpolate
-from mlcli.spec.jobs import check_file, read_job
+from mlcli.spec.jobs import check_file
 from mlcli.spec.runconfig import Changes, MadeCompute, Runconfig, read_runconfig
 from mlcli.spec.schemas import load_schema, resolved_schema
 from tests.spec.files import BASE, Files
+from tests.spec.reading import read_job
 
 FILES = Files(
     {

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from mlcli.domain.errors import UnsupportedError
 from mlcli.domain.job import EnvironmentSpec, RegistryLogin
-from mlcli.spec.jobs import read_job
 from mlcli.spec.runconfig_environment import is_runconfig_environment, of_runconfig, runconfig_environment
 from tests.spec.files import BASE, Files
+from tests.spec.reading import read_job
 
 CONDA = {"dependencies": ["python=3.6.2", {"pip": ["azureml-defaults"]}]}
 

@@ -8,14 +8,15 @@ from typing import Any
 import pytest
 
 from mlcli.domain.distributions import Choice, Normal, Randint, SearchSpace, Uniform, Values
-from mlcli.domain.errors import InvalidSpecError, UnsupportedError
+from mlcli.domain.errors import InvalidSpecError
 from mlcli.domain.job import BuildContext, DataInput, LiteralInput
 from mlcli.domain.sweep import EarlyTermination, Goal, Objective, Sampling, SweepJob, SweepLimits
 from mlcli.spec.interpolate import interpolate
-from mlcli.spec.jobs import check_file, read_job, read_sweep
+from mlcli.spec.jobs import check_file
 from mlcli.spec.sweep import arguments, texts
 from tests.spec.disk import DiskReader
 from tests.spec.files import BASE, CORPUS, Files
+from tests.spec.reading import read_sweep
 
 FILES = Files({"/job/src/main.py": "", "/job/conda.yml": "dependencies: [python=3.11]\n", "/job/Dockerfile": "FROM x"})
 G1 = """
@@ -276,13 +277,6 @@ def test_a_file_that_its_trial_names_is_told_with_its_place():
         sweep(text, check=False)
     (one,) = caught.value.diagnostics
     assert (one.code, one.place.line) == ("missing-file", 7)
-
-
-def test_a_sweep_is_no_command_job_and_a_command_job_no_sweep():
-    with pytest.raises(UnsupportedError, match=r"sweep.yml is a sweep job, not a command"):
-        read_job(G3, "sweep.yml", BASE, FILES)
-    with pytest.raises(UnsupportedError, match=r"job.yml is a command job, not a sweep"):
-        read_sweep("command: ls\nenvironment: current\n", "job.yml", BASE, FILES)
 
 
 @pytest.mark.skipif(not CORPUS.is_dir(), reason="the corpus of real job files is not here")

@@ -10,10 +10,10 @@ import pytest
 from mlcli.domain.errors import InvalidSpecError
 from mlcli.domain.job import Generation
 from mlcli.spec.generation import recognise
-from mlcli.spec.jobs import read_job
 from mlcli.spec.load import load
 from mlcli.spec.upgrade import upgrade, upgrade_text
 from tests.spec.files import BASE, Files
+from tests.spec.reading import read_job
 
 FILES = Files(
     {"/job/src/main.py": "", "/job/data/a.csv": "", "/job/v1.2/x": "", "/job/Dockerfile": "FROM x", "/job/one": ""}
