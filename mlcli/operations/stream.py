@@ -136,8 +136,10 @@ def _tail_of_log(services: Services, run: Run, lines: int) -> list[str]:
     size = backend.list_files(where, layout.USER_LOGS).get(Path(layout.USER_LOG).name)
     if size:
         data = backend.read(where, layout.USER_LOG, max(0, size - 64_000)) or b""
-    else:
+    elif run.started_at is None:  # what went wrong did so before there was anything of the person's own
         data = _read(services.runs.folder(run.name) / layout.PREPARATION_LOG)[-64_000:]
+    else:
+        return []
     text = data.decode(errors="replace").splitlines()
     return [line[-500:] for line in text[-lines:]]
 
