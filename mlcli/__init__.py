@@ -17,21 +17,41 @@ it is asked for: the command line must not wait for it. ``__init__.pyi`` tells t
 from __future__ import annotations
 
 __version__ = "0.1.0"
+VERSION = __version__
 
 _OF_THE_API = (
+    "AmlCompute",
     "ComputeTarget",
+    "ComputeTargetException",
+    "CondaDependencies",
+    "Datastore",
     "Environment",
     "Estimator",
     "Experiment",
+    "MpiConfiguration",
+    "PyTorchConfiguration",
+    "RemoteCompute",
     "Run",
     "RunConfiguration",
     "ScriptRunConfig",
+    "TensorflowConfiguration",
     "Workspace",
     "load_job",
 )
+_IN_ITS_PLACE = {
+    "Dataset": "register data with `mlcli data create`, and name it in a job file's inputs, or use Datastore",
+    "HyperDriveConfig": "describe the search in a sweep's job file and submit load_job('sweep.yml'), or use `mlcli run submit-hyperdrive`",
+    "Model": "register models with `mlcli model create`",
+    "Pipeline": "describe the steps in a pipeline's job file",
+    "HDInsightCompute": "HDInsight clusters are of Azure alone",
+    "BatchCompute": "Azure Batch is of Azure alone",
+}
+"""Names of the first SDK that are not here -> what to do."""
 
 
 def __getattr__(name: str) -> object:
+    if name in _IN_ITS_PLACE:
+        raise ImportError(f"mlcli has no {name}: {_IN_ITS_PLACE[name]}")
     if name not in _OF_THE_API:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import importlib

@@ -11,19 +11,55 @@ from typing import Any
 from mlcli.api.names import InWorkspace
 
 
-@dataclass
+class CondaDependencies:
+    """The packages of an environment, as conda knows them: the Python that runs this unless another is named, and what is added."""
+
+    def __init__(self) -> None:
+        self._python = python_itself()
+        self._conda: list[str] = []
+        self._pip: list[str] = []
+
+    @classmethod
+    def create(
+        cls,
+        *,
+        conda_packages: Sequence[str] = (),
+        pip_packages: Sequence[str] = (),
+        python_version: str | None = None,
+    ) -> CondaDependencies:
+        """Those packages, each as conda or pip writes it (``scikit-learn``, ``numpy=1.26``, ``cntk==2.5.1``)."""
+        made = cls()
+        made._conda, made._pip = [*conda_packages], [*pip_packages]
+        if python_version is not None:
+            made._python = f"python={python_version}"
+        return made
+
+    def add_conda_package(self, conda_package: str) -> None:
+        """One more that conda installs."""
+        self._conda.append(conda_package)
+
+    def add_pip_package(self, pip_package: str) -> None:
+        """One more that pip installs."""
+        self._pip.append(pip_package)
+
+    def words(self) -> dict[str, Any]:
+        """The same as a conda file has it."""
+        return {"dependencies": [self._python, *self._conda, *(["pip", {"pip": self._pip}] if self._pip else [])]}
+
+
+@dataclass(slots=True)
 class PythonSection:
     """Which Python. ``user_managed_dependencies``: one that is there (``interpreter_path``, default the one on PATH); else an
-    environment is made of ``conda_dependencies`` (a conda file's map) or ``conda_dependencies_file``, or of Python alone.
+    environment is made of ``conda_dependencies`` (or a conda file's map) or ``conda_dependencies_file``, or of Python alone.
     """
 
     user_managed_dependencies: bool = False
     interpreter_path: str = "python"
-    conda_dependencies: Mapping[str, Any] | None = None
+    conda_dependencies: CondaDependencies | Mapping[str, Any] | None = None
     conda_dependencies_file: str | Path | None = None
 
 
-@dataclass
+@dataclass(slots=True)
 class DockerSection:
     """The container, when ``enabled``: of ``base_image``, or of ``base_dockerfile`` (a Dockerfile's text)."""
 
@@ -34,7 +70,7 @@ class DockerSection:
     arguments: Sequence[str] = ()
 
 
-@dataclass
+@dataclass(slots=True)
 class Environment:
     """What a script runs in. ``registered``: only the name counts; :meth:`get` makes such a one."""
 
@@ -74,7 +110,7 @@ class Environment:
         python, docker = self.python, self.docker
         conda, file = python.conda_dependencies, python.conda_dependencies_file
         if conda is None and file is None and not python.user_managed_dependencies:
-            conda = {"dependencies": [python_itself()]}
+            conda = CondaDependencies()
         return {
             "name": self.name,
             "version": self.version,
@@ -82,7 +118,7 @@ class Environment:
             "python": {
                 "userManagedDependencies": python.user_managed_dependencies,
                 "interpreterPath": python.interpreter_path,
-                "condaDependencies": None if conda is None else dict(conda),
+                "condaDependencies": conda.words() if isinstance(conda, CondaDependencies) else conda and dict(conda),
                 "condaDependenciesFile": None if file is None else str(Path(file).absolute()),
             },
             "docker": {

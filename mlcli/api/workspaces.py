@@ -1,10 +1,13 @@
-"""Workspaces, the experiments in them, and their computes."""
+"""Workspaces and the experiments in them."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from mlcli.api.computes import ComputeTarget
+from mlcli.api.data import Datastore
 from mlcli.api.jobs import Job, ScriptRunConfig, experiment_of, in_experiment
 from mlcli.api.runs import Run
 from mlcli.domain.errors import NameTakenError
@@ -12,6 +15,7 @@ from mlcli.domain.errors import NameTakenError
 if TYPE_CHECKING:
     from mlcli.domain.job import CommandJob
     from mlcli.domain.sweep import SweepJob
+    from mlcli.spec.runconfig import MadeCompute
     from mlcli.workspace import Workspace as Services
 
 
@@ -67,6 +71,17 @@ class Workspace:
         return {compute.name: ComputeTarget(self, compute.name) for compute in self.services.computes.list()}
 
     @property
+    def datastores(self) -> dict[str, Datastore]:
+        """Its datastores, by name."""
+        from mlcli.operations import datastores
+
+        return {record["name"]: Datastore(self, record["name"]) for record in datastores.listing(self.services)}
+
+    def get_default_datastore(self) -> Datastore:
+        """The one that is there without being made: a folder of the workspace."""
+        return Datastore(self)
+
+    @property
     def experiments(self) -> dict[str, Experiment]:
         """Its experiments, by name."""
         from mlcli.operations import experiments
@@ -84,33 +99,7 @@ class Workspace:
         attached = self.services.attached
         if experiment_of(spec) is None and attached is not None and attached.experiment is not None:
             spec = in_experiment(spec, attached.experiment)
-        return _submitted(self.services, spec)
-
-
-class ComputeTarget:
-    """A compute of a workspace; ``local`` is this machine. Raises NotFoundError with the nearest names."""
-
-    def __init__(self, workspace: Workspace, name: str) -> None:
-        from mlcli.operations import computes
-
-        self.type = computes.get(workspace.services, name).type
-        self.name = name
-        self.workspace = workspace
-
-    def __repr__(self) -> str:
-        return f"ComputeTarget({self.name!r}, {self.type!r})"
-
-    def get_status(self) -> dict[str, Any]:
-        """The record of ``mlcli compute show``."""
-        from mlcli.operations import computes
-
-        return computes.record(self.workspace.services, self.name)
-
-    def delete(self) -> None:
-        """Forget the compute. Raises MlcliError while jobs are live on it."""
-        from mlcli.operations import computes
-
-        computes.delete(self.workspace.services, self.name)
+        return _submitted(self.services, spec, config.made_compute)
 
 
 class Experiment:
@@ -128,7 +117,7 @@ class Experiment:
 
         Raises InvalidSpecError, and UnsupportedError for what the compute cannot do; there is no run then.
         """
-        run = _submitted(self.workspace.services, in_experiment(config.job(), self.name))
+        run = _submitted(self.workspace.services, in_experiment(config.job(), self.name), config.made_compute)
         for key, value in (tags or {}).items():
             run.tag(key, value)
         return run
@@ -149,9 +138,9 @@ class Experiment:
         experiments.archive(self.workspace.services, self.name, archived=True)
 
 
-def _submitted(services: Services, spec: CommandJob | SweepJob) -> Run:
+def _submitted(services: Services, spec: CommandJob | SweepJob, made: MadeCompute | None) -> Run:
     from mlcli.domain.sweep import SweepJob
-    from mlcli.operations import registry_password
+    from mlcli.operations import made_computes, registry_password
     from mlcli.operations.plan import plan
     from mlcli.operations.submit import submit
     from mlcli.operations.sweep_submit import plan_sweep, submit_sweep
@@ -160,8 +149,12 @@ def _submitted(services: Services, spec: CommandJob | SweepJob) -> Run:
         sweep = registry_password.set_apart_in_sweep(spec)
         begun = submit_sweep(services, sweep, plan_sweep(services, sweep))
     else:
-        job = registry_password.set_apart(spec)
-        planned = plan(services, job)
-        registry_password.forget_on_host(planned)
-        begun = submit(services, job, planned)
+        with made_computes.made_for(services, made, registry_password.set_apart(spec), _tell) as job:
+            planned = plan(services, job)
+            registry_password.forget_on_host(planned)
+            begun = submit(services, job, planned)
     return Run(services, begun.name)
+
+
+def _tell(notice: str) -> None:
+    sys.stderr.write(f"{notice}\n")

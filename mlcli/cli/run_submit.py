@@ -5,19 +5,17 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlcli.cli import jobfile, run_metadata, submitting
-from mlcli.domain.errors import MlcliError, NotFoundError, UsageError
+from mlcli.domain.errors import NotFoundError, UsageError
 
 if TYPE_CHECKING:
     from mlcli.cli.command import Session
-    from mlcli.domain.job import CommandJob
     from mlcli.domain.run import Run
-    from mlcli.spec.runconfig import MadeCompute, Runconfig
+    from mlcli.spec.runconfig import Runconfig
 
 _NOT_SEARCHED = frozenset({".git", "__pycache__", "node_modules", "outputs", "logs"})
 
@@ -41,12 +39,17 @@ class Wish:
 def script(session: Session, wish: Wish) -> None:
     """Submit the script of a run configuration, and follow it."""
     from mlcli.operations import names, registry_password
+    from mlcli.operations.made_computes import made_for, name_of
     from mlcli.operations.plan import plan as make_plan
 
     found = _runconfig(session, wish)
     job = registry_password.set_apart(jobfile.in_experiment(session, found.job))
     job = replace(job, name=names.generate())
-    with _made_compute(session, found.made_compute, job, wish) as job:
+    made = found.made_compute
+    if made is not None and wish.dry_run:
+        stays = "" if made.keep else ", and removed after it"
+        session.console.notice(f"the compute {name_of(made, job)} would be made for the run{stays}")
+    with made_for(session.services, None if wish.dry_run else made, job, session.console.notice) as job:
         plan = make_plan(session.services, job, in_container=wish.in_container)
         registry_password.forget_on_host(plan)
         if wish.dry_run:
@@ -196,49 +199,3 @@ def _ending(folder: Path, name: str) -> Iterator[Path]:
     for place, below, files in os.walk(folder):
         below[:] = sorted(set(below) - _NOT_SEARCHED)
         yield from (Path(place, file) for file in sorted(files) if file.endswith((name, f"{name}.yml", f"{name}.yaml")))
-
-
-@contextmanager
-def _made_compute(session: Session, made: MadeCompute | None, job: CommandJob, wish: Wish) -> Iterator[CommandJob]:
-    """The job on the compute that is made for it, which goes again with the run's end, or when there is no run."""
-    if made is None:
-        yield job
-        return
-    name = made.name or str(job.name).replace("_", "-")
-    if wish.dry_run:
-        session.console.notice(f"the compute {name} would be made for the run, and removed after it")
-        yield job
-        return
-    _make(session, name, made)
-    try:
-        yield replace(job, compute=name)
-    except BaseException:
-        _remove(session, name, made, wish)
-        raise
-    _remove(session, name, made, wish)
-
-
-def _make(session: Session, name: str, made: MadeCompute) -> None:
-    import time
-
-    from mlcli.operations import computes
-    from mlcli.spec.computes import read_compute
-
-    words = {"name": name, "type": "amlcompute", "max_instances": made.max_instances, "tier": made.tier}
-    text = json.dumps({**words, **({"size": made.size} if made.size else {})})
-    written = read_compute(text, "amlCompute", time.time())
-    for notice in [*written.notices, *computes.create(session.services, written.compute)]:
-        session.console.notice(notice)
-
-
-def _remove(session: Session, name: str, made: MadeCompute, wish: Wish) -> None:
-    from mlcli.operations import computes
-
-    if made.keep:
-        session.console.notice(f"the compute {name} stays")
-        return
-    try:
-        computes.delete(session.services, name)
-    except MlcliError as live:
-        why = "the run goes on" if wish.asynchronous else live.message
-        session.console.notice(f"the compute {name} stays, {why}; remove it with: mlcli compute delete -n {name} --yes")

@@ -16,6 +16,7 @@ from mlcli.operations import observe, queueing
 from mlcli.operations.cancel import cancel
 from mlcli.operations.carry import load_allocation
 from mlcli.operations.machine import enforced, this_machine
+from mlcli.operations.made_for import let_go_of_left
 from mlcli.operations.times import iso_time
 from mlcli.ports.services import Services
 from mlcli.spec.computes import BUILT_IN, WrittenCompute
@@ -150,6 +151,7 @@ def get(services: Services, name: str) -> Compute:
 def records(services: Services, kind: str | None = None) -> list[dict[str, Any]]:
     """Every compute (of a type), this machine first. Other machines are asked, all at once, whether they answer."""
     live = _live(services)
+    let_go_of_left(services)
     found = [one for one in (_THIS_MACHINE, *services.computes.list()) if kind in {None, one.type}]
     problems = _problems(found)
     return [_record(services, one, live.get(one.name, []), problems.get(one.name)) for one in found]

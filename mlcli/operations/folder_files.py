@@ -30,7 +30,7 @@ dependencies:
 # - pip:
 #   - mlflow-skinny
 """
-_IMAGE = "python:{python}-slim"
+IMAGE = f"python:{_PYTHON}-slim"
 _TEMPLATE = """\
 # A run configuration: how a script is run on {where}.
 #   mlcli run submit-script -c {name} train.py --rate 0.1
@@ -119,5 +119,5 @@ def run_configuration(name: str, target: str, settings: str, *, docker: bool = F
         framework="PySpark" if spark else "Python",
         settings=settings,
         docker="true" if docker else "false",
-        image=_IMAGE.format(python=_PYTHON),
+        image=IMAGE,
     )

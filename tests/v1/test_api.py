@@ -8,10 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from mlcli import Environment, Estimator, ScriptRunConfig, load_job
-from mlcli.domain.errors import InvalidSpecError, MlcliError, NotFoundError
+from mlcli import CondaDependencies, Environment, Estimator, RunConfiguration, ScriptRunConfig, load_job
+from mlcli.api.jobs import Distributed
+from mlcli.domain.errors import InvalidSpecError, MlcliError, NotFoundError, UsageError
 from mlcli.domain.job import CommandJob, Distribution
+from mlcli.runconfig import DEFAULT_CPU_IMAGE, MpiConfiguration, PyTorchConfiguration, TensorflowConfiguration
 from tests.conftest import Mlcli
+from tests.engines.sshd import SshHost
 from tests.v1.conftest import ok
 
 TRAIN = """\
@@ -65,6 +68,73 @@ assert [one.id for one in experiment.get_runs()] == [other.id, run.id]
 print('all of it')
 """
 
+OF_2020 = """\
+import os
+import mlcli
+from mlcli import Workspace, Experiment, ScriptRunConfig
+from mlcli.runconfig import RunConfiguration
+from mlcli.compute import ComputeTarget, AmlCompute
+from mlcli.compute_target import ComputeTargetException
+
+print('version:', mlcli.VERSION)
+ws = Workspace.from_config()
+exp = Experiment(workspace=ws, name='my_experiment')
+
+run_local = RunConfiguration()
+run_local.environment.python.user_managed_dependencies = True
+os.chdir('project')
+src = ScriptRunConfig(source_directory=os.getcwd(), script='train.py', run_config=run_local)
+exp.submit(src).wait_for_completion(show_output=True)
+
+try:
+    cpu_cluster = ComputeTarget(workspace=ws, name='cpucluster')
+except ComputeTargetException as e:
+    print('Caught =', e.message)
+    compute_config = AmlCompute.provisioning_configuration(vm_size='STANDARD_D2_V2', max_nodes=4)
+    cpu_cluster = ComputeTarget.create(ws, 'cpucluster', compute_config)
+cpu_cluster.wait_for_completion(show_output=True)
+run_amlcompute = RunConfiguration()
+run_amlcompute.target = cpu_cluster
+run_amlcompute.environment.python.user_managed_dependencies = True
+src = ScriptRunConfig(source_directory='./', script='train.py', run_config=run_amlcompute)
+run = exp.submit(src)
+assert run.wait_for_completion(show_output=True)['target'] == 'cpucluster'
+
+run_temp_compute = RunConfiguration()
+run_temp_compute.target = 'amlcompute'
+run_temp_compute.amlcompute.vm_size = 'STANDARD_D2_V2'
+run_temp_compute.environment.python.user_managed_dependencies = True
+run = exp.submit(ScriptRunConfig(source_directory='./', script='train.py', run_config=run_temp_compute))
+assert run.id.replace('_', '-') in ws.compute_targets
+run.wait_for_completion()
+assert list(ws.compute_targets) == ['cpucluster'], ws.compute_targets
+
+src.run_config.node_count = 4
+try:
+    exp.submit(src)
+except mlcli.domain.errors.MlcliError as e:
+    print('Caught =', e.message)
+"""
+OF_2018 = """\
+from mlcli import Estimator, Experiment, Workspace
+ws = Workspace.from_config()
+experiment = Experiment(ws, 'sklearn')
+ds = ws.get_default_datastore()
+script_params = {
+    '--data-folder': ds.as_mount(),
+    '--part': ds.path('iris').as_download(),
+    '--regularization': 0.8
+}
+sk_est = Estimator(source_directory='./project',
+                   script_params=script_params,
+                   compute_target='local',
+                   entry_script='read.py')
+sk_est.run_config.environment.python.user_managed_dependencies = True
+run = experiment.submit(sk_est)
+run.wait_for_completion(show_output=True)
+print(run.get_details().status)
+"""
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
@@ -94,6 +164,67 @@ def test_the_documents_code_runs(mlcli: Mlcli, folder: Path) -> None:
     assert "got ['--rate', '0.1', '--name', 'a b']" in done.stdout
     assert (folder / "my_destination_path").read_text() == "a model"
     assert {run["experiment_name"] for run in ok(mlcli("job", "list"))} == {"my_experiment"}
+
+
+def test_the_code_of_2020_runs(mlcli: Mlcli, folder: Path) -> None:
+    del folder
+    done = python(mlcli, OF_2020)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("got []") == 2
+    assert "Caught = there is no compute named 'cpucluster'" in done.stdout
+    assert "cpucluster: Succeeded" in done.stdout
+    assert "Caught = the job asks for 4 instances" in done.stdout
+
+
+def test_data_of_a_datastore_is_an_argument(mlcli: Mlcli, folder: Path) -> None:
+    code = "import os, sys; print(sorted(os.listdir(sys.argv[2])), open(sys.argv[4] + '/data.csv').read(), sys.argv[5:])"
+    (folder / "project" / "read.py").write_text(code)
+    [store] = [one["path"] for one in ok(mlcli("datastore", "list")) if one["name"] == "workspaceblobstore"]
+    (Path(store) / "iris").mkdir(parents=True)
+    (Path(store) / "iris" / "data.csv").write_text("1,2")
+    done = python(mlcli, OF_2018)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["['iris'] 1,2 ['--regularization', '0.8']", "Completed"]
+
+
+@pytest.mark.ssh
+def test_a_machine_is_attached(mlcli: Mlcli, ssh_host: SshHost, folder: Path) -> None:
+    code = f"""
+from mlcli import Experiment, ScriptRunConfig, Workspace
+from mlcli.compute import RemoteCompute, ComputeTarget
+from mlcli.runconfig import RunConfiguration
+from mlcli.compute_target import ComputeTargetException
+ws = Workspace.from_config()
+try:
+    RemoteCompute.attach_configuration(resource_id='/subscriptions/S', ssh_port=22, username='u', password='p')
+except ComputeTargetException as e:
+    print(e.message)
+attach_config = RemoteCompute.attach_configuration(address={ssh_host.name!r})
+compute = ComputeTarget.attach(ws, 'attach-dsvm', attach_config)
+compute.wait_for_completion(show_output=True)
+run_dsvm = RunConfiguration(framework='python')
+run_dsvm.target = 'attach-dsvm'
+run_dsvm.prepare_environment = True
+run_dsvm.environment.python.user_managed_dependencies = True
+run_dsvm.environment.python.interpreter_path = 'python3'
+src = ScriptRunConfig(source_directory='project', script='train.py', run_config=run_dsvm)
+run = Experiment(ws, 'far').submit(src)
+print(run.wait_for_completion(show_output=True).status, run.get_details()['target'])
+"""
+    environment = {**mlcli.environment(), **ssh_host.environment, "MLCLI_LOCAL_CONTAINER": "never"}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        check=False,
+        cwd=mlcli.cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[0] == "a resource id says it only to Azure"
+    assert "attach-dsvm: Succeeded" in done.stdout
+    assert "Completed attach-dsvm" in done.stdout
 
 
 def test_a_job_file_and_what_goes_wrong(mlcli: Mlcli, folder: Path) -> None:
@@ -157,6 +288,33 @@ def test_estimators_of_2018(folder: Path) -> None:
     assert many.environment.image == "microsoft/mmlspark:0.12"
     assert many.environment.conda is not None
     assert many.environment.conda["dependencies"][-1] == {"pip": ["cntk==2.5.1"]}
+    (folder / "project" / "conda.yml").write_text("dependencies: [python=3.11]\n")
+    filed = Estimator(folder / "project", entry_script="train.py", conda_dependencies_file="conda.yml")
+    assert job(filed).environment.conda == {"dependencies": ["python=3.11"]}
+    listed = job(Estimator(folder / "project", entry_script="train.py", pip_requirements_file="more.txt"))
+    assert listed.environment.conda is not None
+    assert listed.environment.conda["dependencies"][-1] == {"pip": [f"-r {folder}/project/more.txt"]}
+    with pytest.raises(UsageError, match="a file of them too"):
+        Estimator(folder, entry_script="x", conda_dependencies_file="conda.yml", pip_packages=["numpy"])
+    named = Environment("mine", registered=True)
+    defined = Estimator(folder / "project", entry_script="train.py", environment_definition=named)
+    assert job(defined).environment.reference == "azureml:mine@latest"
+
+
+@pytest.mark.parametrize(
+    ("distributed", "wanted", "nodes"),
+    [
+        (MpiConfiguration(process_count_per_node=2, node_count=2), Distribution("mpi", 2), 2),
+        (PyTorchConfiguration(process_count=8, node_count=2), Distribution("pytorch", 4), 2),
+        (PyTorchConfiguration(communication_backend="Gloo"), Distribution("pytorch", 1), 1),
+        (TensorflowConfiguration(worker_count=3), Distribution("tensorflow", None, 3, 1), 4),
+    ],
+)
+def test_distributed_jobs(folder: Path, distributed: Distributed, wanted: Distribution, nodes: int) -> None:
+    config = ScriptRunConfig(folder / "project", "train.py", distributed_job_config=distributed)
+    found = job(config)
+    assert found.distribution == wanted
+    assert found.resources.instance_count == nodes
 
 
 def test_environments(folder: Path) -> None:
@@ -167,6 +325,16 @@ def test_environments(folder: Path) -> None:
     alone = job(ScriptRunConfig(folder / "project", "train.py")).environment
     assert alone.conda is not None
     assert alone.conda["dependencies"][0].startswith("python=")
+    packages = CondaDependencies.create(conda_packages=["scikit-learn"], python_version="3.11")
+    packages.add_pip_package("cntk")
+    packages.add_conda_package("numpy")
+    boxed = RunConfiguration()
+    boxed.environment.docker.enabled = True
+    boxed.environment.docker.base_image = DEFAULT_CPU_IMAGE
+    boxed.environment.python.conda_dependencies = packages
+    found = job(ScriptRunConfig(folder / "project", "train.py", run_config=boxed)).environment
+    assert found.conda == {"dependencies": ["python=3.11", "scikit-learn", "numpy", "pip", {"pip": ["cntk"]}]}
+    assert found.image == DEFAULT_CPU_IMAGE
     here = Environment("here")
     here.python.user_managed_dependencies = True
     here.python.interpreter_path = "/opt/python"
@@ -183,6 +351,12 @@ def test_mistakes_are_told(folder: Path) -> None:
         load_job(folder / "none.yml")
     with pytest.raises(MlcliError, match="is no distributed backend"):
         job(Estimator(folder / "project", entry_script="train.py", distributed_backend="smoke"))
+    with pytest.raises(AttributeError, match="node_cout"):
+        RunConfiguration().node_cout = 2  # type: ignore[attr-defined]
+    with pytest.raises(ImportError, match=r"mlcli has no HyperDriveConfig: .*sweep"):
+        from mlcli import HyperDriveConfig  # type: ignore[attr-defined]  # noqa: F401
+    with pytest.raises(ImportError, match="are of Azure alone"):
+        from mlcli.compute import HDInsightCompute  # type: ignore[attr-defined]  # noqa: F401
 
 
 def test_importing_the_package_costs_nothing() -> None:
