@@ -136,9 +136,11 @@ def _observe(services: Services, live: Iterable[Run], orphans: frozenset[str]) -
                 _end(backend, handle(services, run))
     ended = [run for run in changed if run.state.is_end]
     if ended:
+        from mlcli.operations.made_for import let_go
         from mlcli.operations.shelf import put_ended
 
         put_ended(services, ended)
+        let_go(services, ended)
     return changed
 
 
