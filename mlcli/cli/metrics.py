@@ -202,13 +202,15 @@ def _board_row(record: Mapping[str, Any], columns: Sequence[tuple[str, str]]) ->
 
 
 def logged(session: Session, run: Any) -> Iterator[tuple[str, Any]]:
-    """What ``show`` adds to a record: metrics, and parameters and nested runs where there are any. A machine that does not
-    answer is asked once, and keeps nobody from the rest.
+    """What ``show`` adds to a record: metrics, the tags that were logged (MLflow's own left out), and parameters and nested
+    runs where there are any. A machine that does not answer is asked once, and keeps nobody from the rest.
     """
     from mlcli.operations import findings
 
     found = findings.find_or_tell(session.services, findings.Subject(run, run.name))
     yield "metrics", {name: short(name, found.tracked.metrics[name]) for name in ordered(found.tracked.metrics)}
+    tags = {name: masked(tag) for name, tag in found.tracked.tags.items() if not name.startswith("mlflow.")}
+    yield "tags", {**tags, **run.tags}
     if found.tracked.params:
         yield "params", {name: masked(value) for name, value in found.tracked.params.items()}
     if found.nested:

@@ -61,7 +61,7 @@ def test_what_a_script_logs_by_rest_is_there_at_once(mlcli):
     assert shown["metrics"]["loss"] == {
         "last": 0.5, "step": 2, "best": 0.4, "best_step": 1, "min": 0.4, "min_step": 1, "max": 0.9, "max_step": 0, "count": 3,
     }  # fmt: skip
-    assert shown["params"] == {"lr": "0.1"}
+    assert (shown["params"], shown["tags"]) == ({"lr": "0.1"}, {"team": "vision"})
     assert [nested["run_name"] for nested in shown["nested_runs"]] == ["fold one"]
     rows = mlcli("run", "metrics", name, "-m", "loss").json
     assert [(row["step"], row["value"]) for row in rows] == [(0, 0.9), (1, 0.4), (2, 0.5)]

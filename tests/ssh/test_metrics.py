@@ -7,29 +7,11 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.cli.test_metrics import LOGS_BY_REST
 from tests.engines.sshd import SshHost
 from tests.faults.helpers import refused, wait_for
 from tests.ssh.conftest import FarJobs
 
 pytestmark = pytest.mark.ssh
-
-
-def test_the_same_script_leaves_the_same_record_as_here(jobs: FarJobs) -> None:
-    code = jobs.mlcli.cwd / "code"
-    code.mkdir()
-    (code / "train.py").write_text(LOGS_BY_REST)
-    done = jobs.run("python train.py; echo 'metric: printed=1'", name="far", code="code")
-    assert done.code == 0, done.stderr
-    here = jobs.run("python train.py; echo 'metric: printed=1'", name="near", code="code", compute="local")
-    assert here.code == 0, here.stderr
-    far, near = jobs.show("far"), jobs.show("near")
-    assert set(far["metrics"]) == {"loss", "printed"}
-    assert (far["metrics"], far["params"]) == (near["metrics"], near["params"])
-    rows = [jobs.mlcli("run", "metrics", name, "-m", "loss").json for name in ("far", "near")]
-    assert rows[0] == rows[1]
-    nested = jobs.mlcli("run", "metrics", "far/fold one")
-    assert [row["name"] for row in nested.json] == ["fold_loss"]
 
 
 def test_a_running_jobs_metrics_come_by_offset_and_stay(jobs: FarJobs) -> None:
