@@ -369,7 +369,8 @@ def wait(
     from mlcli.cli import values
     from mlcli.operations import observe
 
-    runs = observe.wait(session.services, name, values.span(timeout, "--timeout") if timeout else None)
+    timeout_s = values.span(timeout, "--timeout") if timeout else None
+    runs = observe.wait(session.services, name, timeout_s, session.console.notice)
     actions.show_each(session, runs)
     for run in runs:
         actions.check_success(session, run, hand_on_code=propagate_exit_code)
@@ -383,16 +384,33 @@ def cancel(session: Session, *, name: JobNames) -> None:
     actions.show_each(session, [end(session.services, one) for one in name])
 
 
-@NOUN.command("resume", "mlcli job resume -n my_sweep")
-def resume(session: Session, *, name: JobName) -> None:
-    """Go on with a sweep whose supervisor was killed, or whose machine was restarted.
+@NOUN.command("pause", "mlcli job pause -n my_sweep")
+def pause(session: Session, *, name: JobName) -> None:
+    """Pause a sweep: no more trials are begun, those that run go on to their end.
 
-    Trials that run go on, those that were lost with the machine are begun again, none is run twice. Every command that
-    looks at the sweep does the same.
+    A paused sweep needs no process, and its time limit does not run. `mlcli job resume` goes on with it.
     """
-    from mlcli.operations.sweep_report import resume as go_on
+    from mlcli.operations.sweep_growth import pause as hold
 
-    actions.show(session, go_on(session.services, name))
+    actions.show(session, hold(session.services, name))
+
+
+@NOUN.command(
+    "resume",
+    "mlcli job resume -n my_sweep",
+    "mlcli job resume -n my_sweep --set limits.max_total_trials=40",
+    "mlcli job resume -n my_sweep --set limits.timeout=7200 limits.max_concurrent_trials=4",
+)
+def resume(session: Session, *, name: JobName, set_: Sets) -> None:
+    """Go on with a sweep that is paused, was cancelled, or is to have more trials.
+
+    With --set its limits change, also while it runs; one that has ended goes on from its last trial, as if it had been one
+    sweep. Trials that were ended with it are begun again. A sweep whose supervisor was killed, or whose machine was
+    restarted, goes on by itself with the next command that looks at it.
+    """
+    from mlcli.cli import sweep_actions
+
+    actions.show(session, sweep_actions.resume(session, name, set_))
 
 
 @NOUN.command(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,6 +42,7 @@ def create(
     if dry_run:
         _show_plan(session, plan)
         return None
+    session.services.forks = True
     with beginning(session, plan.run, plan.notices):
         return submit_sweep(session.services, sweep, plan)
 
@@ -59,6 +61,21 @@ def _show_plan(session: Session, plan: SweepPlan) -> None:
     session.console.emit(record, view=sweep_views.plan)
     for refusal in plan.refusals:
         session.console.notice(f"cannot be submitted as it is: {refusal}")
+
+
+def resume(session: Session, name: str, sets: Sequence[str]) -> Run:
+    """Go on with a sweep, its limits changed as ``sets`` say."""
+    from mlcli.cli.jobfile import show_diagnostics
+    from mlcli.operations import sweep_growth
+    from mlcli.operations.files import DiskFiles
+    from mlcli.spec.sweep_limits import changed_limits
+
+    def change(limits: Mapping[str, Any]) -> Mapping[str, int]:
+        changed, told = changed_limits(limits, sets, DiskFiles())
+        show_diagnostics(session, told)
+        return changed
+
+    return sweep_growth.resume(session.services, name, change if sets else None)
 
 
 def follow(session: Session, name: str) -> Run:

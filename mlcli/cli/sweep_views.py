@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from mlcli.cli.formats import printable
 from mlcli.cli.sizes import span
 from mlcli.cli.views import figure, grid, pairs, stack, status, text
+from mlcli.domain.state import State
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -128,6 +129,8 @@ def progress(report: Report, now: float) -> str:
     """``12 of 20 trials have ended; about 3m left``."""
     total = report.search.limits.max_total_trials
     said = f"{report.ended} of {total} trials have ended"
+    if report.run.state is State.PAUSED:
+        return f"{said}; paused: {report.run.message}"
     started = report.run.started_at
     if report.run.state.is_end or started is None or not report.ended:
         return said
@@ -147,3 +150,9 @@ def one(record: Record) -> RenderableType:
             ("Values", pairs(values)),
         ]
     )
+
+
+def exported(record: Record) -> RenderableType:
+    """A sweep that is a study of Optuna's now."""
+    told = f"{record['trials']} trials, {record['added']} of them new, {record['updated']} brought up to date"
+    return grid([("Study", record["study"]), ("File", record["path"]), ("Trials", told)])

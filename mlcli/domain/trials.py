@@ -21,6 +21,7 @@ class Attempt:
     """A trial, and the run that it is made in now. ``attempt``: 0 for the first. ``reason``, ``message``: of the run's state.
 
     ``stopping``: it has been asked to end. ``names``: every metric that it has logged. Times as in a run, once it has ended.
+    ``reused``: the run is one of an earlier trial with the same values, which was not made again.
     """
 
     trial: Trial
@@ -32,6 +33,7 @@ class Attempt:
     names: frozenset[str] = frozenset()
     started_at: float | None = None
     ended_at: float | None = None
+    reused: bool = False
 
     @property
     def is_live(self) -> bool:
@@ -40,8 +42,9 @@ class Attempt:
 
     @property
     def may_be_repeated(self) -> bool:
-        """Whether its machine has lost it, and not too often."""
-        return self.reason in LOST and not self.stopping and self.attempt + 1 < ATTEMPTS
+        """Whether its machine has lost it, and not too often; or its sweep had ended before it, and goes on now."""
+        was_lost = self.reason in LOST and not self.stopping and self.attempt + 1 < ATTEMPTS
+        return was_lost or self.reason is Reason.SWEEP_ENDED
 
     @property
     def has_failed(self) -> bool:
@@ -53,8 +56,9 @@ class Attempt:
 class Situation:
     """Everything that counts. ``attempts``: in the order of the trials' numbers, each trial's latest.
 
-    ``elapsed_s``: how long the sweep runs. ``canceled``: the person asked for its end. ``exhausted``: the sampler has nothing
-    left to try. ``failures``: it gives up when so many trials have failed before one completed; 0: never.
+    ``elapsed_s``: how long the sweep runs, without its pauses. ``canceled``: the person asked for its end. ``exhausted``: the
+    sampler has nothing left to try. ``failures``: it gives up when so many trials have failed before one completed; 0: never.
+    ``spared``: that the first so many have failed no longer counts. ``paused``: nothing is to be begun.
     """
 
     attempts: Sequence[Attempt]
@@ -63,6 +67,13 @@ class Situation:
     canceled: bool = False
     exhausted: bool = False
     failures: int = 0
+    spared: int = 0
+    paused: bool = False
+
+    @property
+    def repeatable(self) -> list[int]:
+        """The numbers of the trials that are to be begun again."""
+        return [one.trial.number for one in self.attempts if not one.is_live and one.may_be_repeated]
 
 
 @dataclass(frozen=True)
@@ -106,12 +117,14 @@ def decide(now: Situation) -> list[Action]:
     if verdict is not None:
         if not live:
             return [verdict]
-        asked = Reason.CANCEL_REQUESTED
+        asked = Reason.SWEEP_ENDING
         return [Stop(one.trial.number, asked, _STOPPED[verdict.reason]) for one in live if not one.stopping]
-    again = [one.trial.number for one in now.attempts if not one.is_live and one.may_be_repeated]
+    again = now.repeatable
     left = 0 if now.exhausted else now.limits.max_total_trials - len(now.attempts)
     if not live and not again and left <= 0:
         return [_outcome(now.attempts)]
+    if now.paused:
+        return []
     free = now.limits.concurrency - len(live)
     repeats: list[Action] = [Repeat(number) for number in again[: max(free, 0)]]
     fresh = min(free - len(repeats), left)
@@ -129,15 +142,15 @@ def _verdict(now: Situation) -> End | None:
     """Why the sweep is to end before its trials are used up."""
     if now.canceled:
         return End(Reason.CANCELED_BY_USER, f"cancelled; {tally(now.attempts)}")
-    failed = [one for one in now.attempts if one.has_failed]
+    failed = [one for one in now.attempts[now.spared :] if one.has_failed]
     if now.failures and len(failed) >= now.failures and not _any_completed(now.attempts):
         last = failed[-1]
         return End(
             Reason.TRIALS_FAILED,
             f"{len(failed)} trials failed before any completed; the last one, {last.run}: {last.message}",
         )
-    more = any(one.is_live for one in now.attempts) or len(now.attempts) < now.limits.max_total_trials
-    if now.elapsed_s >= now.limits.timeout_s and more and not (now.exhausted and _all_ended(now.attempts)):
+    has_more = not now.exhausted and len(now.attempts) < now.limits.max_total_trials
+    if now.elapsed_s >= now.limits.timeout_s and (has_more or now.repeatable or not _all_ended(now.attempts)):
         return End(
             Reason.TIME_LIMIT, f"the time limit of {now.limits.timeout_s:g} s was reached; {tally(now.attempts)}"
         )
@@ -165,6 +178,7 @@ def tally(attempts: Sequence[Attempt]) -> str:
     counts: dict[str, int] = {}
     for one in attempts:
         word = "stopped early" if one.reason is Reason.EARLY_TERMINATION else _WORDS.get(one.trial.state, "not ended")
+        word = "reused" if one.reused else word
         counts[word] = counts.get(word, 0) + 1
     shown = ", ".join(f"{count} {word}" for word, count in counts.items())
     return f"{len(attempts)} trials: {shown}" if attempts else "no trials"

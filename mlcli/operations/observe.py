@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -67,7 +67,7 @@ def look(services: Services, runs: Sequence[Run]) -> list[Run]:
     current = {run.name: run for run in runs}
     live = [run for run in runs if not run.state.is_end]
     unsure = frozenset(run.name for run in live if run.state in UNSUBMITTED)
-    current.update((run.name, run) for run in _observe(services, live, unsure))
+    current.update((run.name, run) for run in _observe(services, live, unsure, shelved=False))
     return list(current.values())
 
 
@@ -94,8 +94,15 @@ def _is_of_live_sweep(services: Services, run: Run) -> bool:
 def attend_sweep(services: Services, name: str) -> None:
     """See that somebody drives a sweep that has not ended. A workspace that can only be read leaves it as it is."""
     with suppress(MlcliError, OSError):
-        if not is_supervised(services, name) and not services.runs.get(name).state.is_end:
+        if not is_supervised(services, name) and _needs_driving(services, services.runs.get(name)):
             services.supervise(name)
+
+
+def _needs_driving(services: Services, sweep: Run) -> bool:
+    """Whether there is something to do for a sweep; for a paused one only while trials run that were begun before."""
+    if sweep.state is State.PAUSED:
+        return bool(services.runs.list(RunFilter(parent=sweep.name, states=LIVE, include_archived=True, limit=1)))
+    return not sweep.state.is_end
 
 
 def is_supervised(services: Services, name: str) -> bool:
@@ -115,7 +122,10 @@ def _attend(services: Services, orphan: Run) -> None:
             services.supervise(orphan.name)
 
 
-def _observe(services: Services, live: Iterable[Run], orphans: frozenset[str]) -> list[Run]:
+def _observe(
+    services: Services, live: Iterable[Run], orphans: frozenset[str], *, shelved: bool = True
+) -> list[Run]:
+    """Those that have changed. ``shelved``: what ended ones have logged is put on the shelf now; else who asks first does it."""
     by_backend: dict[str, list[Run]] = defaultdict(list)
     for run in live:
         if run.name in orphans or _is_submitted(services, run):
@@ -139,7 +149,8 @@ def _observe(services: Services, live: Iterable[Run], orphans: frozenset[str]) -
         from mlcli.operations.made_for import let_go
         from mlcli.operations.shelf import put_ended
 
-        put_ended(services, ended)
+        if shelved:
+            put_ended(services, ended)
         let_go(services, ended)
     return changed
 
@@ -247,8 +258,16 @@ def _end(backend: Backend, run: RunHandle) -> None:
         backend.cancel(run)
 
 
-def wait(services: Services, names: Sequence[str], timeout_s: float | None = None) -> list[Run]:
-    """Wait until every one of them has ended. Raises MlcliError when ``timeout_s`` is over first."""
+def wait(
+    services: Services,
+    names: Sequence[str],
+    timeout_s: float | None = None,
+    notice: Callable[[str], None] | None = None,
+) -> list[Run]:
+    """Wait until every one of them has ended. Raises MlcliError when ``timeout_s`` is over first. ``notice`` takes what a person
+    should know who waits for long: that a sweep is paused.
+    """
+    paused: frozenset[str] = frozenset()
     deadline = None if timeout_s is None else time.monotonic() + timeout_s
     pause = 0.05
     while True:
@@ -256,6 +275,11 @@ def wait(services: Services, names: Sequence[str], timeout_s: float | None = Non
         running = [run for run in runs if not run.state.is_end]
         if not running:
             return runs
+        waiting = {run.name: run.message for run in running if run.state is State.PAUSED}
+        if notice is not None:
+            for name in waiting.keys() - paused:
+                notice(f"sweep {name} is paused: {waiting[name]}")
+        paused = frozenset(waiting)
         if deadline is not None and time.monotonic() >= deadline:
             states = ", ".join(f"{run.name} ({run.state})" for run in running)
             raise MlcliError(

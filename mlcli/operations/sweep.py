@@ -30,6 +30,7 @@ from mlcli.operations.carry import (
     submitted,
 )
 from mlcli.operations.queueing import bring
+from mlcli.operations.sweep_growth import Changes, running_s
 from mlcli.operations.sweep_submit import policy_of, sampler_of
 from mlcli.operations.trial_watch import Logged, Watch
 from mlcli.operations.trials import Journal, SweepRecord, load_record
@@ -55,11 +56,12 @@ def drive(services: Services, name: str) -> None:
         return
     try:
         services.runs.write_document(name, layout.SUPERVISOR_DOCUMENT, agent.identity())
-        if not services.runs.get(name).state.is_end:
+        is_resumed = True
+        while is_resumed and not services.runs.get(name).state.is_end:
+            drivers = []
             with failures_told(services, name, lease):
-                driver = _Driver(services, name, lease)
-        if not services.runs.get(name).state.is_end:
-            driver.run()
+                drivers.append(_Driver(services, name, lease))
+            is_resumed = any(driver.run() for driver in drivers)
     except LeaseLostError:
         return  # this process was stopped for so long that another drives the sweep
     finally:
@@ -75,11 +77,10 @@ class _Driver:
         self._runs = services.runs
         self._name = name
         self._lease = lease
-        self._record: SweepRecord = load_record(services.runs, name)
-        self._search = self._record.parsed()
+        self._changes = Changes(services.runs.folder(name) / layout.SWEEP_DOCUMENT)
+        self._read_record()
         self._sampler = sampler_of(self._search)
         self._policy = policy_of(self._search)
-        self._planned = self._record.planner()
         self._journal = Journal(services.runs.folder(name))
         self._sweep = services.runs.get(name)
         may_be_away = services.backend(self._sweep.backend).may_be_away
@@ -93,9 +94,16 @@ class _Driver:
         self._looked_at = time.monotonic()
         self._prepared: Prepared | None = None
         self._keeper = LeaseKeeper(services, lease)
-        if self._sweep.state is not State.CANCEL_REQUESTED:
+        if self._sweep.state not in {State.CANCEL_REQUESTED, State.PAUSED}:
             self._prepared = self._prepare()
             self._sweep = self._runs.append(name, Event(Reason.RUNNING, time.time()), lease)
+        self._began = time.time() - running_s(self._runs.events(name), time.time())
+
+    def _read_record(self) -> None:
+        """Its limits may change while it runs; all else stays."""
+        self._record: SweepRecord = load_record(self._runs, self._name)
+        self._search = self._record.parsed()
+        self._planned = self._record.planner()
 
     def _prepare(self) -> Prepared:
         """The environment and the inputs, once for all trials; nothing where it is done already."""
@@ -105,16 +113,18 @@ class _Driver:
             keeper.check()
             return prepared
 
-    def run(self) -> None:
-        """Until it has ended."""
+    def run(self) -> bool:
+        """Until it has ended, or is paused and none of its trials runs; whether it was resumed, and is to be taken up anew."""
         try:
             for attempt in [one for one in self._journal.attempts.values() if one.is_live]:
                 self._go_on_with(attempt)
-            while not self._sweep.state.is_end:
+            while not self._sweep.state.is_end and self._sweep.reason is not Reason.RESUMED:
                 self._look()
                 actions = decide(self._situation())
                 for action in actions:
                     self._do(action)
+                if not actions and self._is_paused and self._watch.is_idle:
+                    break
                 if not actions:
                     self._note_begun()
                     self._watch.wait(self._patience_s())
@@ -128,19 +138,25 @@ class _Driver:
         finally:
             self._watch.close()
             self._services.backend(self._sweep.backend).close()
+        return self._sweep.reason is Reason.RESUMED
 
     # What is known
 
     def _situation(self) -> Situation:
-        started = self._sweep.started_at
         return Situation(
             attempts=self._attempts(),
             limits=self._search.limits,
-            elapsed_s=0.0 if started is None else time.time() - started,
+            elapsed_s=0.0 if self._is_paused else time.time() - self._began,
             canceled=self._sweep.state is State.CANCEL_REQUESTED,
             exhausted=self._exhausted,
             failures=self._services.settings.sweep_failures,
+            spared=self._record.spared,
+            paused=self._is_paused,
         )
+
+    @property
+    def _is_paused(self) -> bool:
+        return self._sweep.state is State.PAUSED
 
     def _attempts(self) -> list[Attempt]:
         return list(self._journal.attempts.values())
@@ -149,9 +165,8 @@ class _Driver:
         return [one.trial for one in self._journal.attempts.values()]
 
     def _patience_s(self) -> float:
-        started = self._sweep.started_at or time.time()
-        left = max(0.0, started + self._search.limits.timeout_s - time.time())
-        return min(left, _AT_ONCE_S)
+        left = max(0.0, self._began + self._search.limits.timeout_s - time.time())
+        return _AT_ONCE_S if self._is_paused else min(left, _AT_ONCE_S)
 
     # Looking
 
@@ -173,6 +188,8 @@ class _Driver:
         ):  # last, as a machine that is away may have taken long
             self._looked_at = time.monotonic()
             self._sweep = self._runs.get(self._name)
+            if self._changes.any():
+                self._read_record()
             self._keeper.renew()
         if self._policy is not None:
             self._judge()
@@ -324,8 +341,10 @@ class _Driver:
         try:
             run = self._runs.get(attempt.run)
         except NotFoundError:
-            if self._prepared is None:
-                self._finish(attempt, Reason.CANCELED_BY_USER, "the sweep was cancelled", None)
+            if self._is_paused:
+                pass  # it is begun when the sweep goes on
+            elif self._prepared is None:
+                self._finish(attempt, Reason.SWEEP_ENDED, "the sweep was cancelled", None)
             else:
                 self._begin(attempt)
             return
@@ -351,5 +370,5 @@ class _Driver:
         for attempt in self._attempts():
             if attempt.is_live:
                 with suppress(MlcliError, OSError):
-                    cancel(self._services, attempt.run, Reason.CANCEL_REQUESTED, why)
+                    cancel(self._services, attempt.run, Reason.SWEEP_ENDING, why)
         self._runs.append(self._name, Event(Reason.TRIALS_FAILED, time.time(), why), self._lease)

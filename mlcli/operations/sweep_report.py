@@ -112,17 +112,6 @@ def sweep_named(services: Services, name: str) -> Run:
     return run
 
 
-def resume(services: Services, name: str) -> Run:
-    """See that somebody drives a sweep. Raises NotFoundError, UsageError for a job that is no sweep, MlcliError for a sweep that
-    has ended.
-    """
-    run = sweep_named(services, name)  # looking at it is enough
-    if run.state.is_end:
-        hint = "trials cannot be added to it yet: create the sweep once more with a greater limits.max_total_trials"
-        raise MlcliError(f"sweep {name} has ended: {run.message}", hint=hint)
-    return run
-
-
 class Reader:
     """Reads one sweep again and again; what has been read once of a trial that has ended is not read again."""
 
@@ -203,11 +192,14 @@ def follow(services: Services, name: str, show: Callable[[Report], None], notice
     """Show the sweep again and again as it changes, until it has ended; answers the ended run."""
     reader = Reader(services, name)
     preparation = services.runs.folder(name) / layout.PREPARATION_LOG
-    told = 0
+    told, paused = 0, False
     run = observe.get(services, name)
     looked_at = time.monotonic()
     while True:
         told = _tell(preparation, told, notice)
+        paused, was_paused = run.state is State.PAUSED, paused
+        if paused and not was_paused:
+            notice(f"sweep {name} is paused: {run.message}")
         show(reader.report(run))
         if run.state.is_end:
             return run

@@ -93,6 +93,7 @@ def submit_sweep(services: Services, sweep: SweepJob, planned: SweepPlan) -> Run
     snapshot = services.snapshots.put(Path(trials.code.folder)).digest if trials.code else None
     facts = git_facts(Path(trials.code.folder) if trials.code else Path.cwd())
     own, document = template(planned.run, trials, snapshot)
+    record = SweepRecord(planned.run, planned.search, document, standalone(job))
     run = Run(
         name=planned.run,
         experiment_name=trials.experiment_name,
@@ -109,7 +110,7 @@ def submit_sweep(services: Services, sweep: SweepJob, planned: SweepPlan) -> Run
     documents = {
         layout.JOB_DOCUMENT: sweep.document,
         layout.PLAN_DOCUMENT: {"plan": asdict(own), "snapshot": snapshot},
-        layout.SWEEP_DOCUMENT: {"search": planned.search, "template": document, "job": standalone(job)},
+        layout.SWEEP_DOCUMENT: record.document,
     }
     with uninterrupted():
         services.runs.create(run, documents)

@@ -37,6 +37,11 @@ class Watch:
         self._read_at = 0.0
         self._read_every_s = _READ_FAR_S if is_far else _READ_S
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether there is nothing to watch."""
+        return not self._agents and not self._others
+
     def add(self, run: str) -> None:
         """Watch it from now on."""
         self._carried_at[run] = time.monotonic()

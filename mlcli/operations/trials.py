@@ -37,13 +37,22 @@ _REASONS = {reason.value: reason for reason in Reason}
 @dataclass(frozen=True)
 class SweepRecord:
     """``sweep.json``. ``search``: in today's words, its seed drawn. ``template``: the document of the plan of ``SWEEP_%``, its
-    command with the references still in it. ``job``: the trial's command job, as a trial's ``job.json`` has it.
+    command with the references still in it. ``job``: the trial's command job, as a trial's ``job.json`` has it. ``reuse``: a
+    finished trial of the same is not made again. ``spared``: how many trials there were when it was resumed after its end;
+    that they have failed no longer makes it give up.
     """
 
     sweep: str
     search: Mapping[str, Any]
     template: Mapping[str, Any]
     job: Mapping[str, Any] = field(default_factory=dict)
+    reuse: bool = False
+    spared: int = 0
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The file."""
+        return {name: value for name, value in vars(self).items() if name != "sweep"}
 
     def parsed(self) -> Search:
         """The search. Raises InvalidSpecError where somebody has written what is none."""
@@ -72,7 +81,8 @@ def load_record(runs: RunStore, sweep: str) -> SweepRecord:
     """Raises StoreError when it is gone or damaged."""
     try:
         document = runs.document(sweep, layout.SWEEP_DOCUMENT)
-        return SweepRecord(sweep, document["search"], document["template"], document["job"])
+        more = document.get("reuse", False), document.get("spared", 0)
+        return SweepRecord(sweep, document["search"], document["template"], document["job"], *more)
     except (TypeError, KeyError) as error:
         file = runs.folder(sweep) / layout.SWEEP_DOCUMENT
         raise StoreError(f"{file} is gone or damaged", hint="submit the sweep once more") from error
@@ -132,20 +142,12 @@ class Journal:
 
     def ended(self, one: Attempt) -> None:
         """It has ended."""
-        line = {
-            "event": "ended",
-            "number": one.trial.number,
-            "attempt": one.attempt,
-            "run": one.run,
-            "status": one.trial.state.value,
-            "reason": one.reason.value,
-            "message": one.message,
-            "metrics": [_written(metric) for metric in one.trial.metrics],
-            "names": sorted(one.names),
-            "start_time": one.started_at,
-            "end_time": one.ended_at,
-        }
-        self._append([line], sync=False)
+        self._append([_end_of(one)], sync=False)
+        self.attempts[one.trial.number] = one
+
+    def reused(self, one: Attempt, time: float) -> None:
+        """It has been made before, in the run that it names."""
+        self._append([{**_end_of(one), "event": "reused", "values": one.trial.values, "time": time}], sync=False)
         self.attempts[one.trial.number] = one
 
     def _append(self, lines: Sequence[Mapping[str, Any]], *, sync: bool) -> None:
@@ -165,6 +167,22 @@ class Journal:
             os.close(file)
 
 
+def _end_of(one: Attempt) -> dict[str, Any]:
+    return {
+        "event": "ended",
+        "number": one.trial.number,
+        "attempt": one.attempt,
+        "run": one.run,
+        "status": one.trial.state.value,
+        "reason": one.reason.value,
+        "message": one.message,
+        "metrics": [_written(metric) for metric in one.trial.metrics],
+        "names": sorted(one.names),
+        "start_time": one.started_at,
+        "end_time": one.ended_at,
+    }
+
+
 def load_attempts(runs: RunStore, sweep: str) -> list[Attempt]:
     """What the journal says, in the order of the trials' numbers; a sweep that has not begun has none."""
     try:
@@ -181,7 +199,10 @@ def replayed(data: bytes) -> dict[int, Attempt]:
     for told in _lines(data):
         with suppress(ValueError, KeyError, TypeError):
             number, attempt = int(told["number"]), int(told["attempt"])
-            if told["event"] == "asked":
+            if told["event"] == "reused":
+                asked = Attempt(Trial(number, told["values"]), told["run"], attempt, reused=True)
+                attempts[number] = _ended(asked, told)
+            elif told["event"] == "asked":
                 attempts[number] = Attempt(Trial(number, told["values"]), told["run"], attempt)
             elif told["event"] == "ended" and attempts[number].attempt == attempt:
                 attempts[number] = _ended(attempts[number], told)
@@ -213,6 +234,7 @@ def _ended(asked: Attempt, told: Mapping[str, Any]) -> Attempt:
         names=frozenset(told["names"]),
         started_at=told.get("start_time"),
         ended_at=told.get("end_time"),
+        reused=asked.reused,
     )
 
 

@@ -72,7 +72,7 @@ def test_too_many_failures_before_one_completed_end_it_with_the_last_error():
     assert end.reason.state is State.FAILED
     assert "3 trials failed before any completed; the last one, s_2: code 2" in end.message
     assert decide(situation(*failed, attempt(3), total=9, failures=3)) == [
-        Stop(3, Reason.CANCEL_REQUESTED, "the sweep gave up: too many trials failed")
+        Stop(3, Reason.SWEEP_ENDING, "the sweep gave up: too many trials failed")
     ]
     assert decide(situation(attempt(9, Reason.COMPLETED), *failed, total=9, failures=3)) == [Ask(2)]
     assert decide(situation(*failed, total=9, failures=0)) == [Ask(2)]
@@ -83,7 +83,7 @@ def test_a_cancelled_sweep_and_one_out_of_time_stop_what_runs_then_end():
     for more, reason in (({"canceled": True}, Reason.CANCELED_BY_USER), ({"elapsed_s": 1e9}, Reason.TIME_LIMIT)):
         [stop] = decide(situation(attempt(0), attempt(1, Reason.COMPLETED), **more))
         assert isinstance(stop, Stop)
-        assert (stop.number, stop.reason) == (0, Reason.CANCEL_REQUESTED)
+        assert (stop.number, stop.reason) == (0, Reason.SWEEP_ENDING)
         assert decide(situation(stopping, **more)) == []
         assert end_of(situation(attempt(0, Reason.CANCELED_BY_USER), **more)).reason is reason
 
