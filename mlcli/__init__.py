@@ -42,7 +42,7 @@ _IN_ITS_PLACE = {
     "Dataset": "register data with `mlcli data create`, and name it in a job file's inputs, or use Datastore",
     "HyperDriveConfig": "describe the search in a sweep's job file and submit load_job('sweep.yml'), or use `mlcli run submit-hyperdrive`",
     "Model": "register models with `mlcli model create`",
-    "Pipeline": "describe the steps in a pipeline's job file",
+    "Pipeline": "pipelines do not run yet; submit each step",
     "HDInsightCompute": "HDInsight clusters are of Azure alone",
     "BatchCompute": "Azure Batch is of Azure alone",
 }

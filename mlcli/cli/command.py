@@ -1,14 +1,14 @@
 """How a function becomes a typer command: its flags, the ones that every command has, examples in its help.
 
-A command function takes a :class:`Session` and its own flags as keywords (annotated with a ``Flag`` of ``options``); its
-docstring is its help. It answers None or an exit code.
+A command function takes a :class:`Session` and its own flags as keywords (annotated with a ``Flag`` of ``options``); several
+commands may share a dataclass whose fields are flags. Its docstring is its help. It answers None or an exit code.
 """
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from mlcli.workspace import Workspace
 
 CommandFunction = Callable[..., "int | None"]
+METADATA = "output_metadata_file"
+"""The parameter of ``--output-metadata-file``, which every command of a noun may have without a word of its own."""
 
 
 class Session:
@@ -92,15 +94,32 @@ class Command:
 
     @cached_property
     def flags(self) -> Mapping[str, Flag]:
-        """Its own flags: parameter name -> flag."""
-        hints = get_type_hints(self.function, include_extras=True)
+        """Its own flags: parameter name -> flag, in the place of a shared dataclass those of its fields."""
+        hints: dict[str, Any] = {}
+        for name, hint in get_type_hints(self.function, include_extras=True).items():
+            hints |= get_type_hints(hint, include_extras=True) if is_dataclass(hint) else {name: hint}
         return {name: mark for name, hint in hints.items() for mark in _marks(hint)}
 
     @cached_property
+    def _shared(self) -> Mapping[str, type]:
+        """The dataclasses of flags among its parameters."""
+        hints = get_type_hints(self.function, include_extras=True)
+        return {name: hint for name, hint in hints.items() if is_dataclass(hint) and isinstance(hint, type)}
+
+    @cached_property
+    def _defaults(self) -> Mapping[str, Any]:
+        shared = (each for bundle in self._shared.values() for each in fields(bundle))
+        return {
+            **{each.name: each.default for each in shared if each.default is not MISSING},
+            **(self.function.__kwdefaults__ or {}),
+        }
+
+    @cached_property
     def all_flags(self) -> Mapping[str, Flag]:
-        """Its own, the ones that every command has, and those that are ignored, unless one of its own has their name."""
+        """Its own, the ones that every command has, and those that are ignored, without the names that its own have."""
         own = {name for flag in self.flags.values() for name in flag.names}
-        ignored = {name: flag for name, flag in self.ignored.items() if own.isdisjoint(flag.names)}
+        left = {name: tuple(typed for typed in flag.names if typed not in own) for name, flag in self.ignored.items()}
+        ignored = {name: replace(flag, names=left[name]) for name, flag in self.ignored.items() if left[name]}
         return {**IGNORED, **ignored, **COMMON, **self.flags}
 
     @property
@@ -144,9 +163,9 @@ class Command:
         def flat(**typed: Any) -> int | None:
             values = {name: self._value(name, flag, typed) for name, flag in self.all_flags.items()}
             own = {name: values[name] for name in self.flags}
-            session = _session(values)
+            session = _session(values, None if METADATA in own else values.get(METADATA))
             try:
-                return self.function(session, **own)
+                return self.function(session, **self._arguments(own))
             except KeyboardInterrupt:
                 raise Interrupted("by Ctrl-C") from None
             except BrokenPipeError as error:
@@ -163,6 +182,14 @@ class Command:
         flat.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
         return flat
 
+    def _arguments(self, own: dict[str, Any]) -> dict[str, Any]:
+        """The values of its flags as its parameters."""
+        shared = {
+            name: bundle(**{each.name: own.pop(each.name) for each in fields(bundle)})
+            for name, bundle in self._shared.items()
+        }
+        return {**own, **shared}
+
     def _is_ignored(self, name: str) -> bool:
         return name not in self.flags and name not in COMMON
 
@@ -177,7 +204,7 @@ class Command:
             return _about(flag, [*_listed(typed[f"{name}_flag"]), *_listed(given)])
         if flag.many:
             return [_parsed(flag, text) for text in _listed(given)]
-        return (self.function.__kwdefaults__ or {}).get(name) if given is None else _parsed(flag, given)
+        return self._defaults.get(name) if given is None else _parsed(flag, given)
 
 
 def _parsed(flag: Flag, text: str) -> Any:
@@ -239,8 +266,9 @@ def _about(flag: Flag, typed: Iterable[str]) -> Any:
     return values[0] if values else None
 
 
-def _session(values: Mapping[str, Any]) -> Session:
+def _session(values: Mapping[str, Any], metadata: Path | None) -> Session:
     console = Console(
+        metadata=metadata,
         output=values["output"],
         query=values["query"],
         verbose=values["verbose"] or values["debug"],
@@ -253,11 +281,13 @@ def _session(values: Mapping[str, Any]) -> Session:
 class Noun:
     """The commands of one noun, in the order in which the help lists them.
 
-    ``ignored``: flags that every one of them accepts for older scripts' sake, unless it has its own of that name.
+    ``ignored``: flags that every one of them accepts for older scripts' sake, unless it has its own of that name. ``absent``:
+    commands that az has and this noun has not -> what to do in their place.
     """
 
     summary: str
     ignored: Mapping[str, Flag] = field(default_factory=dict)
+    absent: Mapping[str, str] = field(default_factory=dict)
     commands: dict[str, Command] = field(default_factory=dict)
 
     def command(self, name: str, *examples: str) -> Callable[[CommandFunction], CommandFunction]:
@@ -276,7 +306,11 @@ class Noun:
 
     def build(self, name: str) -> Any:
         """The group object that typer runs."""
-        return groups.group(name, self.summaries, lambda verb: self.commands[verb].build(verb), self.help)
+
+        def build(verb: str) -> Any:
+            return self.commands[verb].build(verb)
+
+        return groups.group(name, self.summaries, build, self.help, absent=self.absent)
 
     def help(self, path: str) -> str:
         """The text of ``--help``."""

@@ -126,6 +126,25 @@ def remove(session: Session, name: str, *, force: bool, yes: bool, verb: str) ->
     session.console.notice(f"{verb.lower()}{'d' if verb == 'Delete' else 'ed'} compute {name}")
 
 
+def login(compute: Compute) -> dict[str, Any]:
+    """How a person logs in to a machine. Raises UsageError for a compute that is none."""
+    import shlex
+
+    host = compute.ssh
+    if host is None:
+        raise UsageError(f"compute {compute.name} is on this machine: there is nothing to log in to")
+    options = {"-p": host.port and str(host.port), "-i": host.key_file, "-J": host.jump, "-l": host.user}
+    given = [word for option, value in options.items() if value for word in (option, value)]
+    return {
+        "name": compute.name,
+        "address": host.address,
+        "port": host.port,
+        "username": host.user,
+        "private_key_file": host.key_file,
+        "command": shlex.join(["ssh", *given, host.address]),
+    }
+
+
 def switch(session: Session, name: str, *, started: bool) -> None:
     """Start or stop a compute, and print it."""
     from mlcli.operations import computes

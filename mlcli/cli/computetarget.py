@@ -32,6 +32,11 @@ NOUN = Noun(
         "assign_identity": flag("--assign-identity", metavar="ID", help="Accepted and ignored."),
         "user_object_id": flag("--user-object-id", metavar="ID", help="Accepted and ignored."),
         "user_tenant_id": flag("--user-tenant-id", metavar="ID", help="Accepted and ignored."),
+        "location": flag("--location", "-l", metavar="PLACE", help="Accepted and ignored."),
+    },
+    absent={
+        "amlcompute": "jobs have the rights of whoever submits them: there are no identities here",
+        "computeinstance": "mlcli compute start -n NAME, mlcli compute stop -n NAME",
     },
 )
 NewName = Annotated[str, flag("--name", "-n", metavar="NAME", help="Its name.")]
@@ -152,6 +157,16 @@ def update(
 def show(session: Session, *, name: Name) -> None:
     """Show a compute target."""
     compute.show(session, name=name)
+
+
+@NOUN.command("get-credentials", "mlcli computetarget get-credentials -n box")
+def get_credentials(session: Session, *, name: Name) -> None:
+    """Show how to log in to a machine that was attached; never a password."""
+    from mlcli.cli import views
+    from mlcli.operations import computes
+
+    found = computes.get(session.services, name)
+    session.console.emit(compute_actions.login(found), view=views.facts)
 
 
 @NOUN.command("list", "mlcli computetarget list -o table")

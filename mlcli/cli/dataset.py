@@ -6,7 +6,7 @@ from typing import Annotated
 
 from mlcli.cli import assets
 from mlcli.cli.command import Noun, Session
-from mlcli.cli.options import ATTACHED_FOLDER, Flag, flag, name_of_job
+from mlcli.cli.options import ATTACHED_FOLDER, METADATA_OUT, Flag, flag, name_of_job
 from mlcli.cli.tree import NOUNS
 from mlcli.domain.errors import NameTakenError, NotFoundError, UsageError
 from mlcli.operations.assets import DATA
@@ -15,7 +15,7 @@ NOUN = Noun(
     NOUNS["dataset"],
     ignored={
         "attached_folder": ATTACHED_FOLDER,
-        "output_metadata_file": flag("--output-metadata-file", "-t", metavar="FILE", help="Accepted and ignored."),
+        "output_metadata_file": METADATA_OUT,
     },
 )
 Name = Annotated[

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from mlcli.cli import actions, environment_v1
 from mlcli.cli import environment_about as about
 from mlcli.cli.command import Noun, Session
-from mlcli.cli.options import Sets, Yes, count, flag, flags, name_of_job
+from mlcli.cli.options import ATTACHED_FOLDER, METADATA_OUT, Sets, Yes, count, flag, flags, name_of_job
 from mlcli.cli.tree import NOUNS
 from mlcli.domain.errors import UsageError
 
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 NOUN = Noun(
     NOUNS["environment"],
     ignored={
-        "datastore": flag("--datastore", metavar="NAME", help="Accepted and ignored: the workspace keeps the files.")
+        "datastore": flag("--datastore", metavar="NAME", help="Accepted and ignored: the workspace keeps the files."),
+        "attached_folder": ATTACHED_FOLDER,
+        "output_metadata_file": METADATA_OUT,
     },
 )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from mlcli.cli.command import Noun, Session
-from mlcli.cli.options import ATTACHED_FOLDER, Flag, flag, flags
+from mlcli.cli.options import ATTACHED_FOLDER, METADATA_OUT, Flag, flag, flags
 from mlcli.cli.tree import NOUNS
 from mlcli.domain.errors import MlcliError
 
@@ -13,7 +13,7 @@ NOUN = Noun(
     NOUNS["experiment"],
     ignored={
         "attached_folder": ATTACHED_FOLDER,
-        "output_metadata_file": flag("--output-metadata-file", metavar="FILE", help="Accepted and ignored."),
+        "output_metadata_file": METADATA_OUT,
     },
 )
 

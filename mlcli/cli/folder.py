@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from mlcli.cli.command import Noun, Session
-from mlcli.cli.options import flag
+from mlcli.cli.options import METADATA_OUT, flag
+from mlcli.cli.render import write_record
 from mlcli.cli.tree import NOUNS
 
 if TYPE_CHECKING:
@@ -15,10 +16,7 @@ if TYPE_CHECKING:
 NOUN = Noun(NOUNS["folder"])
 
 Place = Annotated[Path, flag("--path", metavar="FOLDER", parse=Path, help="The folder (default: here).")]
-Metadata = Annotated[
-    Path | None,
-    flag("--output-metadata-file", "-t", metavar="FILE", parse=Path, help="Write the answer as JSON to this file too."),
-]
+Metadata = Annotated[Path | None, METADATA_OUT]
 
 
 @NOUN.command(
@@ -72,10 +70,8 @@ def detach(session: Session, *, path: Place = Path()) -> None:
 
 
 def _show(session: Session, record: dict[str, Any], metadata: Path | None) -> None:
-    from mlcli.cli import run_metadata
-
     if metadata is not None:
-        run_metadata.write(record, metadata)
+        write_record(record, metadata)
     session.console.emit(record, view=_view, columns=_row)
 
 

@@ -46,10 +46,12 @@ def as_typed(parameters: list[Any]) -> list[Any]:
 class LazyGroup(TyperGroup):
     """A group whose members are built one at a time, when they are typed.
 
-    ``summaries``: name -> its line in the help; ``build``: what makes a member; ``text``: the group's own help.
+    ``summaries``: name -> its line in the help; ``absent``: a name of az's that is not here -> what to do in its place;
+    ``build``: what makes a member; ``text``: the group's own help.
     """
 
     summaries: Mapping[str, str]
+    absent: Mapping[str, str]
     build: Callable[[str], Any]
     text: Callable[[str], str]
 
@@ -78,7 +80,8 @@ class LazyGroup(TyperGroup):
         """The member that is typed. Raises UsageError with the nearest name."""
         if args[0] not in self.summaries and not ctx.resilient_parsing:
             message = f"there is no command {args[0]!r} in '{ctx.command_path}'"
-            raise UsageError(message, hint=_nearest(args[0], self.summaries, ctx.command_path))
+            hint = self.absent.get(args[0]) or _nearest(args[0], self.summaries, ctx.command_path)
+            raise UsageError(message, hint=hint)
         return super().resolve_command(ctx, args)
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
@@ -98,8 +101,12 @@ def group(
     build: Callable[[str], Any],
     text: Callable[[str], str],
     callback: Callable[..., None] | None = None,
+    *,
+    absent: Mapping[str, str] | None = None,
 ) -> Any:
-    """A group of lazily built members; with a ``callback`` it is the root, and has typer's completion flags."""
+    """A group of lazily built members; with a ``callback`` it is the root, and has typer's completion flags. ``absent``: as
+    :class:`LazyGroup` has it.
+    """
     app = typer.Typer(
         name=name,
         cls=LazyGroup,
@@ -109,7 +116,7 @@ def group(
     )
     app.callback()(callback or _nothing)
     built: Any = typer.main.get_command(app)
-    built.summaries, built.build, built.text = summaries, build, text
+    built.summaries, built.build, built.text, built.absent = summaries, build, text, absent or {}
     return built
 
 

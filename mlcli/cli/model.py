@@ -11,7 +11,13 @@ from mlcli.cli.options import Sets, flag
 from mlcli.cli.tree import NOUNS
 from mlcli.operations.assets import MODEL
 
-NOUN = Noun(NOUNS["model"], ignored=assets.IGNORED)
+NOUN = Noun(
+    NOUNS["model"],
+    ignored=assets.IGNORED,
+    absent={
+        "register": "mlcli model create -n NAME -p PATH; of what a run has made: -p azureml://jobs/RUN/outputs/model"
+    },
+)
 
 
 @NOUN.command(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -97,53 +97,23 @@ JobNames = Annotated[
     list[str],
     Flag(("--name", "-n"), "Names of jobs.", "NAME", many=True, named="job", parse=name_of_job, complete=complete_job),
 ]
-OldRunName = Annotated[
-    str,
-    Flag(
-        ("--run", "-r", "--name", "-n"),
-        "Name of the run.",
-        "RUN",
-        named="run",
-        parse=name_of_job,
-        complete=complete_job,
-    ),
-]
-OldRunNames = Annotated[
-    list[str],
-    Flag(
-        ("--run", "-r", "--name", "-n"),
-        "Names of runs.",
-        "RUN",
-        many=True,
-        named="run",
-        parse=name_of_job,
-        complete=complete_job,
-    ),
-]
+_RUN = Flag(
+    ("--run", "-r", "--name", "-n"), "Name of the run.", "RUN", named="run", parse=name_of_job, complete=complete_job
+)
+_RUNS = replace(_RUN, help="Names of runs.", many=True)
+OldRunName = Annotated[str, _RUN]
+OldRunNameOrFile = Annotated[str | None, replace(_RUN, required=False)]
+OldRunNames = Annotated[list[str], _RUNS]
+OldRunNamesOrNone = Annotated[list[str], replace(_RUNS, required=False)]
 ATTACHED_FOLDER = flag(
     "--path", metavar="FOLDER", parse=Path, help="A folder in or below an attached one (default: here)."
 )
-OldRunNameOrFile = Annotated[
-    str | None,
-    Flag(
-        ("--run", "-r", "--name", "-n"),
-        "Name of the run.",
-        "RUN",
-        named="run",
-        required=False,
-        parse=name_of_job,
-        complete=complete_job,
-    ),
-]
+METADATA_OUT = flag(
+    "--output-metadata-file", "-t", metavar="FILE", parse=Path, help="Write the answer as JSON to this file too."
+)
 Metadata = Annotated[
     Path | None,
-    flag(
-        "--output-metadata-file",
-        "-t",
-        metavar="FILE",
-        parse=Path,
-        help="Write the run as JSON to this file; without --run, the run of the file is meant.",
-    ),
+    replace(METADATA_OUT, help="Write the run as JSON to this file; without --run, the run of the file is meant."),
 ]
 Metrics = Annotated[
     list[str], flags("--metric", "-m", metavar="METRIC", help="Only these: by name, or by a pattern (val/*).")

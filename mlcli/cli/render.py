@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, TextIO
 
 from mlcli.cli.formats import FORMATS, WRITERS, Row, as_line, as_table, printable
-from mlcli.domain.errors import UsageError
+from mlcli.domain.errors import MlcliError, UsageError
 
 View = Callable[[Any], Any]
 """From a record to something that rich can print."""
@@ -42,6 +43,16 @@ def _encoded(text: str) -> bytes:
         return text.encode("utf-8", "backslashreplace")
 
 
+def write_record(record: Any, file: Path) -> None:
+    """What a command shows, as JSON in a file. Raises MlcliError."""
+    import json
+
+    try:
+        file.write_text(json.dumps(record, indent=2, default=str) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise MlcliError(f"{file} cannot be written: {error.strerror}") from error
+
+
 def say(text: str) -> None:
     """A line to standard error. What others wrote in it went through ``printable``."""
     sys.stderr.buffer.write(_encoded(f"{text}\n"))
@@ -62,14 +73,21 @@ class Console:
     """What one command line prints to.
 
     ``output``: a format of ``FORMATS``, or None for a readable view on a terminal and JSON elsewhere. ``query``: a JMESPath.
-    Raises UsageError for either when it is wrong: before anything is done.
+    Raises UsageError for either when it is wrong: before anything is done. ``metadata``: a file that gets each record as JSON.
     """
 
     def __init__(
-        self, *, output: str | None = None, query: str | None = None, verbose: bool = False, quiet: bool = False
+        self,
+        *,
+        output: str | None = None,
+        query: str | None = None,
+        verbose: bool = False,
+        quiet: bool = False,
+        metadata: Path | None = None,
     ) -> None:
         self._output = _format(output)
         self._select = _compiled(query)
+        self._metadata = metadata
         self._verbose = verbose
         self._quiet = quiet
         self._last_byte = b"\n"
@@ -96,6 +114,8 @@ class Console:
         that jobs have logged, and stay as they are.
         """
         self._end_line()
+        if self._metadata is not None:
+            write_record(value, self._metadata)
         if self._select is not None:
             value = self._select(value)
             if value is None:

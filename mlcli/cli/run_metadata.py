@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from mlcli.cli.render import write_record
 from mlcli.domain.errors import MlcliError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
@@ -42,12 +42,4 @@ def keep(session: Session, name: str, file: Path | None) -> None:
 
     run = observe.get(session.services, name)
     shown = record(session.services, run)
-    write({"runId": run.name, "experimentName": run.experiment_name, "target": run.compute, **shown}, file)
-
-
-def write(record: Mapping[str, Any], file: Path) -> None:
-    """Raises MlcliError."""
-    try:
-        file.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise MlcliError(f"{file} cannot be written: {error.strerror}") from error
+    write_record({"runId": run.name, "experimentName": run.experiment_name, "target": run.compute, **shown}, file)

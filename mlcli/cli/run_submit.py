@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,26 +14,11 @@ from mlcli.domain.errors import NotFoundError, UsageError
 
 if TYPE_CHECKING:
     from mlcli.cli.command import Session
+    from mlcli.cli.run_wish import Wish
     from mlcli.domain.run import Run
     from mlcli.spec.runconfig import Runconfig
 
 _NOT_SEARCHED = frozenset({".git", "__pycache__", "node_modules", "outputs", "logs"})
-
-
-@dataclass(frozen=True)
-class Wish:
-    """What was typed. ``words``: the script and its arguments; ``asynchronous``: do not wait for the end."""
-
-    words: tuple[str, ...]
-    configuration: str | None
-    experiment: str | None
-    source: Path | None
-    target: str | None
-    conda_file: Path | None
-    metadata: Path | None
-    asynchronous: bool
-    dry_run: bool
-    in_container: bool | None
 
 
 def script(session: Session, wish: Wish) -> None:
@@ -81,14 +66,14 @@ def hyperdrive(session: Session, wish: Wish, configuration: str) -> None:
 
 def _after_begun(session: Session, run: Run, wish: Wish) -> None:
     """As v1 does: follow it, unless it is asynchronous."""
-    run_metadata.keep(session, run.name, wish.metadata)
+    run_metadata.keep(session, run.name, wish.output_metadata_file)
     if wish.asynchronous:
         submitting.show_created(session, run)
         return
     try:
         submitting.stream_to_end(session, run, hand_on_code=False)
     finally:
-        run_metadata.keep(session, run.name, wish.metadata)
+        run_metadata.keep(session, run.name, wish.output_metadata_file)
 
 
 def _runconfig(session: Session, wish: Wish) -> Runconfig:
@@ -109,7 +94,7 @@ def _runconfig(session: Session, wish: Wish) -> Runconfig:
         text, shown = file.read_bytes(), _shown(file)
     changes = Changes(
         script=wish.words[0] if wish.words else None,
-        arguments=wish.words[1:] or None,
+        arguments=tuple(wish.words[1:]) or None,
         target=wish.target,
         conda_file=_conda_file(wish, folders),
         source=source,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 from mlcli.cli import actions
 from mlcli.cli.command import Noun, Session
-from mlcli.cli.options import Flag, Sets, Yes, flag, flags
+from mlcli.cli.options import ATTACHED_FOLDER, METADATA_OUT, Flag, Sets, Yes, flag, flags
 from mlcli.cli.tree import NOUNS
 from mlcli.domain.errors import MlcliError, NameTakenError, UsageError
 
@@ -34,6 +36,8 @@ NOUN = Noun(
         "all_resources": _idle("--all-resources", metavar=None),
         "permanently_delete": _idle("--permanently-delete", "-p", metavar=None),
         "max_results": _idle("--max-results", "--max-pages", "-r"),
+        "attached_folder": ATTACHED_FOLDER,
+        "output_metadata_file": METADATA_OUT,
     },
 )
 _KEPT = ("display_name", "description", "tags")
@@ -142,9 +146,20 @@ def list_(session: Session) -> None:
     from mlcli.workspace import home
 
     where = home()
-    current = workspaces.in_use(where)
+    current = _in_use(session, where)
     found = [_record(where, name, current) for name in workspaces.names(where)]
     session.console.emit(found, view=compute_views.table(_row, "no workspaces"), columns=_row)
+
+
+def _in_use(session: Session, where: Path) -> str:
+    """The workspace that commands typed here work in: as a variable or the attached folder says, else as it was chosen."""
+    from mlcli.stores import workspaces
+    from mlcli.workspace import open_workspace
+
+    try:
+        return open_workspace(None, session.folder and session.folder.absolute()).name
+    except MlcliError:  # the folder's settings are damaged, or name one that is gone
+        return workspaces.in_use(where)
 
 
 def _record(where: Any, name: str, current: str) -> dict[str, Any]:
@@ -185,14 +200,13 @@ def _show(session: Session) -> None:
     from mlcli.cli import views
     from mlcli.domain.run import RunFilter
     from mlcli.operations import observe
-    from mlcli.stores import workspaces
     from mlcli.workspace import home
 
     services = session.services
     runs = observe.list_runs(services, RunFilter(include_archived=True))
     where = home()
     record = {
-        **_record(where, services.name, workspaces.in_use(where)),
+        **_record(where, services.name, _in_use(session, where)),
         "jobs": len(runs),
         "live_jobs": sum(not run.state.is_end for run in runs),
         "archived_jobs": sum(run.archived for run in runs),
@@ -204,9 +218,6 @@ def _show(session: Session) -> None:
 @NOUN.command("use", "mlcli workspace use research", "mlcli workspace use default")
 def use(session: Session, *, name: Name = None) -> None:
     """Work in a workspace from now on, where no other is named by -w or MLCLI_WORKSPACE."""
-    import os
-    from pathlib import Path
-
     from mlcli.operations import attached
     from mlcli.stores import workspaces
     from mlcli.workspace import home

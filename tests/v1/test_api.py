@@ -177,7 +177,9 @@ def test_the_code_of_2020_runs(mlcli: Mlcli, folder: Path) -> None:
 
 
 def test_data_of_a_datastore_is_an_argument(mlcli: Mlcli, folder: Path) -> None:
-    code = "import os, sys; print(sorted(os.listdir(sys.argv[2])), open(sys.argv[4] + '/data.csv').read(), sys.argv[5:])"
+    code = (
+        "import os, sys; print(sorted(os.listdir(sys.argv[2])), open(sys.argv[4] + '/data.csv').read(), sys.argv[5:])"
+    )
     (folder / "project" / "read.py").write_text(code)
     [store] = [one["path"] for one in ok(mlcli("datastore", "list")) if one["name"] == "workspaceblobstore"]
     (Path(store) / "iris").mkdir(parents=True)

@@ -162,3 +162,48 @@ def test_two_at_once_write_whole_files(mlcli: Mlcli, folder: Path) -> None:
         assert one.returncode == 0, errors
     assert ok(mlcli("folder", "attach", cwd=folder))["written"] == []
     assert ok(mlcli("job", "validate", ".azureml/local", cwd=folder))["valid"]
+
+
+def test_the_workspace_in_use_is_the_folders(mlcli: Mlcli, folder: Path, tmp_path: Path) -> None:
+    ok(mlcli("workspace", "create", "--name", "research"))
+    ok(mlcli("folder", "attach", "-w", "research", cwd=folder))
+
+    def in_use(cwd: Path) -> list[str]:
+        return [one["name"] for one in ok(mlcli("workspace", "list", cwd=cwd)) if one["in_use"]]
+
+    assert (in_use(folder), in_use(tmp_path)) == (["research"], ["default"])
+    (folder / ".azureml" / "config.json").write_text("{")
+    assert in_use(folder) == ["default"]
+
+
+def test_what_is_shown_goes_into_a_file_too(mlcli: Mlcli, folder: Path) -> None:
+    for typed in (
+        ("folder", "attach"),
+        ("experiment", "create", "-n", "iris", "--output-metadata-file", "answer.json"),
+        ("experiment", "list"),
+        ("environment", "scaffold", "-n", "train", "-d", "envs"),
+        ("environment", "list", "--path", "."),
+        ("run", "list", "--last", "1"),
+        ("workspace", "show"),
+    ):
+        file = () if "answer.json" in typed else ("-t", "answer.json")
+        shown = ok(mlcli(*typed, *file, cwd=folder))
+        assert json.loads((folder / "answer.json").read_text()) == shown
+    refused = mlcli("run", "list", "-t", "no/such/folder.json", cwd=folder)
+    assert refused.code == 1
+    assert "no/such/folder.json cannot be written" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        (("run", "submit-pipeline", "-y", "p.yml"), "submit each step"),
+        (("model", "register", "-n", "m"), "mlcli model create -n NAME -p PATH"),
+        (("computetarget", "computeinstance", "start", "-n", "c"), "mlcli compute start -n NAME"),
+        (("computetarget", "get-credentials", "-n", "local"), "there is nothing to log in to"),
+    ],
+)
+def test_what_is_not_here_says_what_is(mlcli: Mlcli, typed: tuple[str, ...], said: str) -> None:
+    refused = mlcli(*typed)
+    assert refused.code == 2
+    assert said in refused.stderr

@@ -149,5 +149,6 @@ def test_a_remote_machine(jobs: FarJobs) -> None:
     assert done.code == 0, done.stderr
     assert "got ['--rate', '0.1'] EXAMPLE_VALUE far" in done.stdout
     assert json.loads((project / "run.json").read_text())["target"] == "box"
+    assert ok(jobs.mlcli("computetarget", "get-credentials", "-n", "box"))["command"].startswith("ssh ")
     ok(jobs.mlcli("run", "download", "-t", "run.json", "-d", "got"))
     assert len(list((project / "got").glob("*/outputs/model.txt"))) == 1

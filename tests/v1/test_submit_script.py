@@ -26,6 +26,8 @@ def test_it_runs_the_script_and_follows_it(mlcli: Mlcli, project: Path) -> None:
     ok(mlcli("run", "download", "-t", "run.json", "-d", "got", cwd=project))
     assert (project / "got" / kept["runId"] / "outputs" / "model.txt").read_text() == "a model"
     assert "got ['--rate'" in mlcli("run", "monitor-logs", "-t", "run.json", cwd=project).stdout
+    ok(mlcli("run", "update", "-t", "run.json", "--add-tag", "stage=final", cwd=project))
+    assert json.loads((project / "run.json").read_text())["tags"] == {"stage": "final"}
     assert [run["name"] for run in ok(mlcli("run", "list", cwd=project))] == [kept["runId"]]
 
 
@@ -131,6 +133,13 @@ def test_a_compute_made_for_the_run_goes_with_it(mlcli: Mlcli, project: Path) ->
     assert ran.code == 0, ran.stderr
     assert json.loads((project / "run.json").read_text())["compute"] == "made"
     assert "made" not in [compute["name"] for compute in ok(mlcli("compute", "list"))]
+    begun = ok(mlcli("run", "submit-script", "-c", "made", "--async", cwd=project))
+    ok(mlcli("job", "wait", "-n", begun["name"]))
+    assert "made" not in [compute["name"] for compute in ok(mlcli("compute", "list"))]
+    ok(mlcli("compute", "create", "-n", "made", "--type", "amlcompute"))
+    refused = mlcli("run", "submit-script", "-c", "made", cwd=project)
+    assert "made" in refused.stderr
+    assert "made" in [compute["name"] for compute in ok(mlcli("compute", "list"))]
 
 
 def test_an_azure_folder_runs_as_it_is(mlcli: Mlcli, project: Path) -> None:
