@@ -97,9 +97,10 @@ class BatchBackend(FolderBackend):
                 partial.rename(kept)
 
     def _keep_records(self, run: RunHandle, near: Path) -> None:
-        """Those of the run and of runs nested in it, and which files are in its ``logs``."""
-        children = super().list_files(run, "children")
+        """Those of the run, of runs nested in it and of its models, and which files are in its ``logs``."""
+        children, models = super().list_files(run, "children"), super().list_files(run, "models")
         inside = {f"children/{path}": size for path, size in children.items() if path.count("/") == 1}
+        inside |= {f"models/{path}": size for path, size in models.items() if path.partition("/")[2] == "model.json"}
         if sum(inside.values()) > _KEPT_BYTES:
             return
         if self._transport.read(below(run, _POINTS), _KEPT_BYTES, 1):
