@@ -202,8 +202,8 @@ def _board_row(record: Mapping[str, Any], columns: Sequence[tuple[str, str]]) ->
 
 
 def logged(session: Session, run: Any) -> Iterator[tuple[str, Any]]:
-    """What ``show`` adds to a record: metrics, the tags that were logged (MLflow's own left out), and parameters and nested
-    runs where there are any. A machine that does not answer is asked once, and keeps nobody from the rest.
+    """What ``show`` adds to a record: metrics, the tags that were logged (MLflow's own left out), and parameters, models and
+    nested runs where there are any. A machine that does not answer is asked once, and keeps nobody from the rest.
     """
     from mlcli.operations import findings
 
@@ -213,6 +213,8 @@ def logged(session: Session, run: Any) -> Iterator[tuple[str, Any]]:
     yield "tags", {**tags, **run.tags}
     if found.tracked.params:
         yield "params", {name: masked(value) for name, value in found.tracked.params.items()}
+    if found.models:
+        yield "models", [{**model, "uri": f"runs:/{run.name}/{model['name']}"} for model in found.models]
     if found.nested:
         yield "nested_runs", list(found.nested)
     tell_damage(session, run.name, found.tracked)

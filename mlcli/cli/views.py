@@ -137,6 +137,7 @@ def job(record: Record) -> RenderableType:
             *_sweep(record.get("sweep")),
             ("Parameters", pairs(record.get("params", {}))),
             ("Metrics", _metrics(record.get("metrics", {}))),
+            ("Models", "\n".join(str(model["uri"]) for model in record.get("models", ()))),
             (
                 "Nested runs",
                 "\n".join(str(nested["run_name"] or nested["run_id"]) for nested in record.get("nested_runs", ())),

@@ -15,6 +15,7 @@ from mlcli.domain.errors import StoreError, TransportError
 from mlcli.domain.metrics import Tracked, figures, summary_of
 from mlcli.domain.run import Run
 from mlcli.operations import layout
+from mlcli.operations.logged_models import logged_models
 from mlcli.operations.run_files import RunFilesOf
 from mlcli.ports.services import Services
 from mlcli.ports.tracking import Seen, TrackingReader
@@ -42,12 +43,14 @@ class Subject:
 @dataclass(frozen=True)
 class Findings:
     """What a run has logged. ``sources``: metric -> the reader that knows it. ``nested``: the runs that
-    are nested in it, in the order in which they began. ``complete``: no more will come.
+    are nested in it, in the order in which they began. ``models``: those that were logged, the oldest first. ``complete``:
+    no more will come.
     """
 
     tracked: Tracked = field(default_factory=Tracked)
     sources: Mapping[str, str] = field(default_factory=dict)
     nested: Sequence[Mapping[str, Any]] = ()
+    models: Sequence[Mapping[str, Any]] = ()
     complete: bool = False
 
 
@@ -88,8 +91,10 @@ def find(services: Services, of: Subject) -> Findings:
     if files.stale:
         tracked = replace(tracked, notices=(*tracked.notices, f"as of the last look: {files.stale}"))
     complete = of.run.state.is_end and not tracked.notices
-    found = Findings(tracked, sources, () if of.child else _nested(files), complete)
-    if of.child is None and _is_worth_keeping(found, files):
+    if of.child is not None:
+        return Findings(tracked, sources, complete=complete)
+    found = Findings(tracked, sources, _nested(files), logged_models(files, tracked.tags), complete)
+    if _is_worth_keeping(found, files):
         _keep(services, of.run, found, states)
     return found
 
@@ -173,6 +178,7 @@ def encoded(found: Findings) -> dict[str, Any]:
         "tags": tracked.tags,
         "damaged": tracked.damaged,
         "nested": found.nested,
+        "models": found.models,
     }
 
 
@@ -182,6 +188,6 @@ def decoded(kept: Mapping[str, Any]) -> Findings | None:
         metrics = {name: summary_of(said[1:]) for name, said in kept["metrics"].items()}
         sources = {name: said[0] for name, said in kept["metrics"].items()}
         tracked = Tracked(metrics, kept["params"], kept["tags"], kept["damaged"])
-        return Findings(tracked, sources, kept["nested"], complete=True)
+        return Findings(tracked, sources, kept["nested"], kept["models"], complete=True)
     except (KeyError, TypeError, ValueError, AttributeError):
         return None

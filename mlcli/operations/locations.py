@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os.path
 import re
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +14,8 @@ from mlcli.domain.errors import MlcliError, NotFoundError, StoreError, Transport
 from mlcli.domain.redaction import masked
 from mlcli.operations import assets, datastores, layout
 from mlcli.operations.contents import are_same, contents
+from mlcli.operations.logged_models import logged_models
+from mlcli.operations.run_files import RunFilesOf
 from mlcli.ports.services import Services
 from mlcli.spec.references import (
     ARTIFACTS,
@@ -85,18 +88,35 @@ def _made_by(services: Services, found: JobPath) -> Path:
     run = services.runs.get(found.job)
     near = services.runs.folder(run.name)
     folder = Path(services.backend(run.backend).run_folder(run.name, near))
+    below = found.path.strip("/")
     if found.output == ARTIFACTS:
-        first, _, rest = found.path.strip("/").partition("/")
-        top = folder / _ARTIFACTS[first] if first in _ARTIFACTS else folder / layout.OUTPUTS
-        below = rest if first in _ARTIFACTS else found.path.strip("/")
+        places = [(folder / top, rest) for top, rest in _artifacts(services, run, below)]
     else:
-        top, below = _output_of(services, run.name, found.output), found.path.strip("/")
-    path = Path(os.path.normpath(top / below))
-    if not path.is_relative_to(top):
-        raise MlcliError(f"{found} leads out of what the job has made", hint="give a path in it, without '..'")
-    if folder != near and path.is_relative_to(folder):
-        return _brought_home(services, run, path.relative_to(folder), near)
+        places = [(_output_of(services, run.name, found.output), below)]
+    for top, rest in places:
+        path = Path(os.path.normpath(top / rest))
+        if not path.is_relative_to(top):
+            raise MlcliError(f"{found} leads out of what the job has made", hint="give a path in it, without '..'")
+        if folder != near and path.is_relative_to(folder):
+            path = _brought_home(services, run, path.relative_to(folder), near)
+        if os.path.lexists(path):
+            break
     return path
+
+
+def _artifacts(services: Services, run: Run, below: str) -> Iterator[tuple[str, str]]:
+    """Where a path of a job's artifacts may be: a folder of its run folder, and the path in it. What MLflow's clients logged
+    (a model by its name) goes before a file of ``outputs/`` that is named without it.
+    """
+    first, _, rest = below.partition("/")
+    if first in _ARTIFACTS:
+        yield _ARTIFACTS[first], rest
+        return
+    yield layout.ARTIFACTS, below
+    for model in reversed(logged_models(RunFilesOf(services, run), {})):
+        if model["name"] == first:
+            yield model["path"], rest
+    yield layout.OUTPUTS, below
 
 
 def _brought_home(services: Services, run: Run, path: Path, near: Path) -> Path:

@@ -8,16 +8,15 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
 from mlcli import agent
 from tests.engines.sshd import SshHost, SshHosts
 from tests.faults.helpers import refused, wait_for
+from tests.iris import copy_of_iris
 from tests.ssh.conftest import FarJobs, attach
 
-EXAMPLES = Path(__file__).parents[2] / "examples" / "jobs"
 COUNTED = "echo begun >> ../count; "
 TICKS = COUNTED + "for i in 1 2 3 4 5 6 7 8; do echo tick $i; sleep 1; done"
 ALL_TICKS = "".join(f"tick {number}\n" for number in range(1, 9))
@@ -145,8 +144,8 @@ def test_a_sweep_that_is_cancelled_while_its_machine_is_away(ssh_hosts: SshHosts
 
 @pytest.mark.network
 def test_iris_is_learnt_there(jobs: FarJobs) -> None:
-    """The example as it stands, but for the compute's name: code, a conda file, data, outputs."""
-    file = EXAMPLES / "lightgbm-iris" / "job.yml"
+    """The example, but for the compute's name: code, a conda file, data, outputs, metrics."""
+    file = copy_of_iris(jobs.mlcli.cwd / "example") / "job.yml"
     done = jobs.mlcli(
         "job", "create", "-f", file, "-n", "iris", "--set", "compute=azureml:box", "--stream", "-o", "none"
     )

@@ -78,7 +78,7 @@ def test_the_same_script_leaves_the_same_record(
     assert [jobs.show(name)["resolved"]["runs_in"] for name in places] == ["host", "container", "host"]
     here = records["host"]
     assert (len(here["points"]), here["params"]["größe"], here["tags"]) == (57, "ü", {"team": "vision"})
-    assert [model["name"] for model in here["models"]] == ["tree"]
+    assert [(model["name"], model["uri"]) for model in here["models"]] == [("tree", "runs:/RUN/tree")]
     assert {"artifacts/weights/weights.bin", "outputs/model.txt", "models/MODEL/artifacts/MLmodel"} <= set(
         here["files"]
     )
@@ -86,6 +86,12 @@ def test_the_same_script_leaves_the_same_record(
     for name in ("docker", "ssh"):
         for part, value in here.items():
             assert records[name][part] == value, (name, part)
+    for name in places:
+        created = jobs.mlcli("model", "create", "-n", f"of_{name}", "--path", f"runs:/{name}/tree")
+        assert created.code == 0, created.stderr
+        download = jobs.mlcli("model", "download", "-n", f"of_{name}", "-o", "none")
+        assert download.code == 0, download.stderr
+        assert (jobs.mlcli.cwd / f"of_{name}" / "MLmodel").read_text() == "flavors: {}\n"
 
 
 def record(jobs: FarJobs, name: str) -> dict[str, Any]:
@@ -112,7 +118,8 @@ def record(jobs: FarJobs, name: str) -> dict[str, Any]:
             one["run_name"]: {"status": one["status"], "points": points(jobs, f"{name}/{one['run_name']}")}
             for one in shown["nested_runs"]
         },
-        "models": [{fact: model[fact] for fact in FACTS} for model in models],
+        "models": json.loads(told(json.dumps(shown["models"]))),
+        "model records": [{fact: model[fact] for fact in FACTS} for model in models],
         "inputs": told((jobs.near(name) / "inputs.jsonl").read_text()),
         "files": {
             path: (file.stat().st_size, sha256(file.read_bytes()).hexdigest())

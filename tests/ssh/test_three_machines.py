@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 import socket
 import socketserver
 import threading
@@ -14,9 +13,9 @@ import pytest
 
 from tests.engines import engine_or_skip
 from tests.engines.sshd import SshHosts, network_of_ssh_hosts
+from tests.iris import IRIS, copy_of_iris
 from tests.ssh.conftest import FarJobs, Known, attach
 
-IRIS = Path(__file__).parents[2] / "examples" / "jobs" / "lightgbm-iris"
 PATIENCE_S = 60.0
 MID_2021 = """\
 code:
@@ -104,7 +103,7 @@ def machines() -> Iterator[SshHosts]:
 def test_iris_of_each_generation(machines: SshHosts, tmp_path: Path) -> None:
     """At the same time: code, a conda file, data there; metrics and outputs here."""
     mlcli = Known(tmp_path / "mlcli-home", tmp_path, machines.environment)
-    shutil.copytree(IRIS, tmp_path / "iris")
+    copy_of_iris(tmp_path / "iris")
     for name, text in FILES.items():
         attach(mlcli, name, name, tmp_path / f"far {name}")
         file = tmp_path / "iris" / f"{name}.yml"

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Mlcli
+from tests.iris import IRIS, copy_of_iris
 from tests.sweeps.conftest import Sweeps
 
 ROOT = Path(__file__).resolve().parents[2]
 CORPUS = ROOT.parent / "shared" / "reference" / "corpus"
-EXAMPLE = ROOT / "examples" / "jobs" / "lightgbm-iris"
-CSV = EXAMPLE / "data" / "iris.csv"
+CSV = IRIS / "data" / "iris.csv"
 FIRST = ("2021-06-18/jobs/train/lightgbm/iris", [f"trial.inputs.iris.data.path={CSV}", "trial.compute.target=local"])
 LATER = [f"inputs.iris_csv.path={CSV}", "compute=local", "limits.max_total_trials=6"]
 
@@ -37,15 +37,16 @@ def best_metric(mlcli: Mlcli, file: Path, name: str, *overrides: str) -> float:
 @pytest.mark.network
 def test_published_sweeps_beat_the_defaults(sweeps: Sweeps):
     mlcli = sweeps.mlcli
+    example = copy_of_iris(mlcli.cwd / "example")
     done = mlcli(
-        "job", "create", "-f", EXAMPLE / "job.yml", "-n", "plain", "--set", "inputs.num_boost_round=10", "-o", "none"
+        "job", "create", "-f", example / "job.yml", "-n", "plain", "--set", "inputs.num_boost_round=10", "-o", "none"
     )
     assert done.code == 0, done.stderr
     mlcli("job", "wait", "-n", "plain", "-o", "none")
     default = mlcli("run", "metrics", "plain", "-m", "test-multi_logloss").json
     plain = min(point["value"] for point in default)
 
-    assert best_metric(mlcli, EXAMPLE / "sweep.yml", "ours") < plain
+    assert best_metric(mlcli, example / "sweep.yml", "ours") < plain
     published = {
         "first": (FIRST[0], [*FIRST[1], "max_total_trials=6", "max_concurrent_trials=2"]),
         "middle": ("2022-05-23/jobs/single-step/lightgbm/iris", LATER),
@@ -56,8 +57,8 @@ def test_published_sweeps_beat_the_defaults(sweeps: Sweeps):
             continue
         there = mlcli.cwd / name
         shutil.copytree(CORPUS / folder, there)
-        shutil.copytree(EXAMPLE / "src", there / "src", dirs_exist_ok=True)
-        shutil.copyfile(EXAMPLE / "environment.yml", there / "environment.yml")
+        shutil.copytree(example / "src", there / "src", dirs_exist_ok=True)
+        shutil.copyfile(example / "environment.yml", there / "environment.yml")
         text = (there / "job-sweep.yml").read_text()
         own = "environment: {conda_file: environment.yml}"
         (there / "job-sweep.yml").write_text(text.replace("environment: azureml:AzureML-lightgbm-3.3@latest", own))
