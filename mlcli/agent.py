@@ -218,8 +218,17 @@ def is_foreign(who: dict[str, Any]) -> bool:
     return bool(boot != here and machine != this_machine)
 
 
+_boot: list[str] = []  # what boot_id has found
+
+
 def boot_id() -> str:
     """``BOOT@MACHINE``: BOOT is new after every restart (and in every container), MACHINE stays."""
+    if not _boot:
+        _boot.append(_boot_id())
+    return _boot[0]
+
+
+def _boot_id() -> str:
     if not LINUX:
         return (_output(["/usr/sbin/sysctl", "-n", "kern.bootsessionuuid"]).strip() or "boot") + "@"
     boot = (_read("/proc/sys/kernel/random/boot_id") or b"").decode().strip()

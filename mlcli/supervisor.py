@@ -14,16 +14,14 @@ import sys
 from mlcli.domain.errors import MlcliError
 from mlcli.operations.observe import SWEEP
 from mlcli.operations.queueing import bring, watch
-from mlcli.workspace import open_workspace
-
-_PATIENCE_S = 600.0
+from mlcli.workspace import SUPERVISOR_PATIENCE_S, open_workspace
 
 
 def main(workspace_name: str, what: str, name: str) -> None:
     """Do it; the failures of a run are written to the run, and only what cannot be written there is told here."""
     try:
         services = open_workspace(workspace_name)
-        services.patience_s = _PATIENCE_S
+        services.patience_s = SUPERVISOR_PATIENCE_S
         if what == "queue":
             watch(services, name)
         elif services.runs.get(name).job_type == SWEEP:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from mlcli.operations.attached import Attached
     from mlcli.transports.ssh import SshTransport
 
+SUPERVISOR_PATIENCE_S = 600.0
 _SSH, _DOCKER = "ssh.", "docker."
 """Before the key of an SSH host: the names of its backends, for jobs on the host and in containers."""
 
@@ -52,6 +53,7 @@ class Workspace:
         self._builders: dict[tuple[str, str], EnvironmentBuilder] = {}
         self._supervisors: list[object] = []
         self.starts_many = False  # whether this process is to start many runs
+        self.forks = False  # whether it may be copied to drive a sweep: a command that ends soon
         self.attached: Attached | None = None
         self.patience_s = 60.0  # how long a connection that dropped is tried to be made again
 
@@ -220,9 +222,31 @@ class Workspace:
 
     def supervise(self, run: str) -> None:
         """Start the detached supervisor of a run, in a session of its own; its output goes to the run's system logs."""
-        pid = self._detach(self._supervisor("run", run), self.runs.folder(run) / layout.SUPERVISOR_LOG)
+        log = self.runs.folder(run) / layout.SUPERVISOR_LOG
+        pid = self._forked(run, log) or self._detach(self._supervisor("run", run), log)
         with suppress(ProcessLookupError):  # so quick that it has ended
             self.runs.write_document(run, layout.SUPERVISOR_DOCUMENT, agent.identity(pid))
+
+    def _forked(self, sweep: str, log: Path) -> int | None:
+        """The pid of a copy of this process that drives the sweep, where there may be one. It takes no connection with it."""
+        from mlcli.operations.forked import can_fork, forked
+
+        if not self.forks or self._transports or not can_fork():
+            return None
+        for opened in ("runs", "snapshots"):
+            if opened in vars(self):
+                vars(self)[opened].close()
+        return forked(lambda: self._drive(sweep), log=log, folder=self.root)
+
+    def _drive(self, sweep: str) -> None:
+        """What the supervisor of a sweep does, in a process of its own."""
+        from mlcli.operations.sweep import drive
+
+        os.environ.pop(agent.COOKIE, None)
+        os.environ["MLCLI_HOME"] = str(self.home)
+        own = Workspace(self.home, self.name, self.settings)
+        own.patience_s, own.starts_many = SUPERVISOR_PATIENCE_S, True
+        drive(own, sweep)
 
     def hold(self, run: str) -> None:
         """Start the process that waits for the turn of a queued run, and is its supervisor then."""

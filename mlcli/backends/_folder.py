@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import posixpath
 import re
 from collections.abc import Callable, Mapping
@@ -38,7 +39,8 @@ class FolderBackend(Backend):
                 self._link(entry.source, entry.value)
 
     def _write_launch(self, run_folder: str, record: dict[str, object]) -> None:
-        self._transport.write(posixpath.join(run_folder, agent.LAUNCH), agent.encode(record).encode())
+        text = json.dumps(record).encode()
+        self._transport.write(posixpath.join(run_folder, agent.LAUNCH), text, sync=False)
 
     def deliver(self, source: Path, target: str, log: Callable[[str], None], *, copy: bool) -> None:
         """Kept by what it holds, beside the run folders."""

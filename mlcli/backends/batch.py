@@ -85,8 +85,8 @@ class BatchBackend(FolderBackend):
 
     def keep(self, run: RunHandle) -> None:
         """The log and what was logged by MLflow's clients, unless it is very long; what is there is whole."""
-        kept = _kept(run)
-        if not self.is_far or kept is None or kept.exists():
+        kept = _kept(run) if self.is_far else None
+        if kept is None or kept.exists():
             return
         self._keep_records(run, kept.parent)
         sizes = super().list_files(run, _LOGS)
@@ -115,8 +115,8 @@ class BatchBackend(FolderBackend):
 
     def read(self, run: RunHandle, path: str, offset: int = 0, limit: int | None = None) -> bytes | None:
         """Of a log that is kept here, without asking the other machine."""
-        source, kept = below(run, path), _kept(run)
-        if not self.is_far or kept is None or not kept.exists() or not path.startswith(f"{_LOGS}/"):
+        source, kept = below(run, path), _kept(run) if self.is_far else None
+        if kept is None or not kept.exists() or not path.startswith(f"{_LOGS}/"):
             self._check_away()
             return self._transport.read(source, offset, limit)
         try:

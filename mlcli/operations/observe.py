@@ -122,9 +122,7 @@ def _attend(services: Services, orphan: Run) -> None:
             services.supervise(orphan.name)
 
 
-def _observe(
-    services: Services, live: Iterable[Run], orphans: frozenset[str], *, shelved: bool = True
-) -> list[Run]:
+def _observe(services: Services, live: Iterable[Run], orphans: frozenset[str], *, shelved: bool = True) -> list[Run]:
     """Those that have changed. ``shelved``: what ended ones have logged is put on the shelf now; else who asks first does it."""
     by_backend: dict[str, list[Run]] = defaultdict(list)
     for run in live:

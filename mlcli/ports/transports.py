@@ -81,8 +81,10 @@ class Transport(ABC):
         """Bytes of a file from ``offset`` (at most ``limit``); empty at its end; None when there is no such file."""
 
     @abstractmethod
-    def write(self, path: str, data: bytes, *, mode: int = 0o600) -> None:
-        """Replace a file atomically (temporary file, fsync, rename); its folder is made when missing."""
+    def write(self, path: str, data: bytes, *, mode: int = 0o600, sync: bool = True) -> None:
+        """Replace a file atomically (temporary file, fsync, rename); its folder is made when missing. ``sync``: it must
+        survive a power cut; one that is of no use after it need not be waited for.
+        """
 
     @abstractmethod
     def make_folder(self, *paths: str) -> None:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import Enum
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -133,9 +133,12 @@ def read(text: str, holes: Sequence[tuple[int, int]]) -> Reading:
     return Reading(tuple(spots[number] for number in range(len(holes))), tuple(lines))
 
 
+_read_before = lru_cache(maxsize=8)(read)  # the trials of a sweep have one command
+
+
 def fill(text: str, holes: Sequence[tuple[int, int]], values: Sequence[str]) -> str:
     """The text with every hole replaced by its value, quoted for where it stands. Raises UnquotableError."""
-    reading = read(text, holes)
+    reading = _read_before(text, tuple(holes))
     inner = [_plain(number, spot, values[number]) for number, spot in enumerate(reading.spots)]
     for line in reading.lines:
         _guard(line, inner)

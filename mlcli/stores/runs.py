@@ -18,6 +18,7 @@ import os
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlcli import agent
@@ -41,7 +42,6 @@ from mlcli.stores._sqlite import Database, is_full, store_errors
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Iterator, Mapping, Sequence
-    from pathlib import Path
 
 RUN_FILE = "run.json"
 EVENTS_FILE = "events.jsonl"
@@ -119,9 +119,9 @@ class FolderRunStore(RunStore):
                     change.undo.append(lambda: os.rename(folder, fresh))  # noqa: PTH104
                     index.put(change.connection, _born(run, first))
             except BaseException:
-                remove_tree(fresh)
+                remove_tree(Path(fresh))
                 raise
-        return folder
+        return Path(folder)
 
     def get(self, name: str) -> Run:
         """From the index; a folder without a row is read and indexed, a row without a folder forgotten."""
@@ -149,7 +149,7 @@ class FolderRunStore(RunStore):
         """Raises StoreError for a file that is not JSON."""
         with store_errors(f"cannot read {file} of run {name}", self._root):
             try:
-                return read_json(self._folder_of(name) / _checked_file(file))
+                return read_json(f"{self._folder_of(name)}/{_checked_file(file)}")
             except ValueError as error:
                 raise StoreError(f"{self._runs / name / file} is not JSON: {error}") from error
 
@@ -158,13 +158,13 @@ class FolderRunStore(RunStore):
         folder = self._folder_of(name)
         with store_errors(f"cannot write {file} of run {name}", self._root):
             try:
-                replace_json(folder / _checked_file(file), value)
+                replace_json(f"{folder}/{_checked_file(file)}", value)
             except FileNotFoundError:
                 raise self._not_found(name) from None
 
     def append(self, name: str, event: Event, lease: Lease | None = None) -> Run:
         """The event line is written, then the row; both or neither."""
-        folder = self._folder_of(name)
+        events = f"{self._folder_of(name)}/{EVENTS_FILE}"
         with store_errors(f"cannot record what became of run {name}", self._root):
             self._settle()
             with self._changing(name) as change:
@@ -173,8 +173,8 @@ class FolderRunStore(RunStore):
                     _check_held(change.connection, lease)
                 if not moves(run, event):
                     return run
-                size = append_line(folder / EVENTS_FILE, _encode(event))
-                change.undo.append(lambda: cut(folder / EVENTS_FILE, size))
+                size = append_line(events, _encode(event))
+                change.undo.append(lambda: cut(events, size))
                 moved = moved_by(run, event)
                 index.put(change.connection, moved)
         return moved
@@ -183,13 +183,13 @@ class FolderRunStore(RunStore):
         """From ``events.jsonl``; the first is the creation."""
         with store_errors(f"cannot read the events of run {name}", self._root):
             try:
-                return _read_events(self._folder_of(name) / EVENTS_FILE)
+                return _read_events(f"{self._folder_of(name)}/{EVENTS_FILE}")
             except FileNotFoundError:
                 raise self._not_found(name) from None
 
     def edit(self, name: str, change: Callable[[Run], RunChanges]) -> Run:
         """``run.json`` is replaced, then the row; both or neither."""
-        file = self._folder_of(name) / RUN_FILE
+        file = f"{self._folder_of(name)}/{RUN_FILE}"
         with store_errors(f"cannot update run {name}", self._root):
             self._settle()
             with self._changing(name) as under_way:
@@ -313,11 +313,11 @@ class FolderRunStore(RunStore):
             with suppress(FileNotFoundError):
                 os.unlink(mark)  # noqa: PTH108
 
-    def _free_mark(self) -> Path:
+    def _free_mark(self) -> str:
         owner = self._identity()
-        return self._marks / f"{owner.pid}.{owner.start_time}.{next(self._count)}"
+        return f"{self._marks}/{owner.pid}.{owner.start_time}.{next(self._count)}"
 
-    def _write_mark(self, mark: Path, name: str) -> None:
+    def _write_mark(self, mark: str, name: str) -> None:
         text = [self._identity().boot_id, name]
         try:
             write_json(mark, text)
@@ -385,7 +385,7 @@ class FolderRunStore(RunStore):
     def _known(self, connection: sqlite3.Connection, name: str) -> Run:
         """The run as the index has it, else as its folder says. Within a transaction."""
         run = index.get(connection, name)
-        if run is None or not os.path.lexists(self._runs / name):
+        if run is None or not os.path.lexists(self._folder_of(name)):
             run = self._from_folder(connection, name)
         if run is None:
             raise self._not_found(name)
@@ -435,18 +435,21 @@ class FolderRunStore(RunStore):
         except (ValueError, TypeError, KeyError) as error:
             raise UnreadableRunError(f"its {RUN_FILE} is damaged: {error}") from error
 
-    def _make_folder(self, run: Run, first: Event, documents: Mapping[str, Any]) -> Path:
+    def _make_folder(self, run: Run, first: Event, documents: Mapping[str, Any]) -> str:
         """The whole folder of a new run, under a name that nobody looks at."""
-        self._new.mkdir(mode=0o700, parents=True, exist_ok=True)
-        fresh = self._new / free_name()
-        os.mkdir(fresh, 0o700)  # noqa: PTH102
+        fresh = f"{self._new}/{free_name()}"
+        try:
+            os.mkdir(fresh, 0o700)  # noqa: PTH102
+        except FileNotFoundError:
+            self._new.mkdir(mode=0o700, parents=True, exist_ok=True)
+            os.mkdir(fresh, 0o700)  # noqa: PTH102
         try:
             for file, value in documents.items():
-                write_json(fresh / _checked_file(file), value)
-            write_json(fresh / RUN_FILE, _static(run))
-            append_line(fresh / EVENTS_FILE, _encode(first))
+                write_json(f"{fresh}/{_checked_file(file)}", value)
+            write_json(f"{fresh}/{RUN_FILE}", _static(run))
+            append_line(f"{fresh}/{EVENTS_FILE}", _encode(first))
         except BaseException:
-            remove_tree(fresh)
+            remove_tree(Path(fresh))
             raise
         return fresh
 
@@ -457,19 +460,19 @@ class FolderRunStore(RunStore):
             self._me = ProcessIdentity(**agent.identity())
         return self._me
 
-    def _folder_of(self, name: str) -> Path:
+    def _folder_of(self, name: str) -> str:
         """The folder of a name that can be a run's; others are not found, whatever lies where they point."""
         if not _is_safe(name):
             raise NotFoundError(f"there is no run {name!r}", hint="mlcli job list shows the runs")
-        return self._runs / name
+        return f"{self._runs}/{name}"
 
-    def _checked_folder(self, name: str) -> Path:
+    def _checked_folder(self, name: str) -> str:
         if not _is_safe(name):
             raise UsageError(
                 f"{name!r} cannot be the name of a run",
                 hint=f"1 to {_NAME_BYTES} bytes, without / and not starting with a dot",
             )
-        return self._runs / name
+        return f"{self._runs}/{name}"
 
     def _not_found(self, name: str) -> NotFoundError:
         with self._index.read() as connection:
@@ -543,7 +546,7 @@ def _taken(name: str) -> NameTakenError:
     )
 
 
-def _claim_name(fresh: Path, folder: Path, name: str) -> None:
+def _claim_name(fresh: str, folder: str, name: str) -> None:
     """Give the new folder its name. A rename onto a folder that holds anything fails, so exactly one claimant wins."""
     import errno
 
@@ -600,7 +603,7 @@ def _encode(event: Event) -> bytes:
     return json.dumps({**facts, "reason": event.reason.value}).encode()
 
 
-def _read_events(file: Path) -> list[Event]:
+def _read_events(file: str | Path) -> list[Event]:
     """The events of a file. A line that is not one (torn by a full disk or a killed process) is passed over."""
     events = []
     with open(file, "rb") as lines:  # noqa: PTH123

@@ -19,15 +19,15 @@ _HINTS = {
 }
 
 
-def make_folder(path: Path) -> None:
+def make_folder(path: str | Path) -> None:
     """Make a folder and its parents; the new ones are 0700."""
     try:
         os.mkdir(path, 0o700)  # noqa: PTH102
     except FileExistsError:
-        if not path.is_dir():
+        if not os.path.isdir(path):  # noqa: PTH112
             raise
     except FileNotFoundError:
-        make_folder(path.parent)
+        make_folder(os.path.dirname(path))  # noqa: PTH120
         make_folder(path)
 
 

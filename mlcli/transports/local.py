@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from mlcli.transports._starter import Starter
 
 
+_AGENT_FOLDER = str(Path(agent.__file__).parent.absolute())
+
+
 class LocalTransport(Transport):
     """The machine that mlcli itself runs on. ``starts_many``: one process is kept that starts agents, for who has many to start."""
 
@@ -40,12 +43,11 @@ class LocalTransport(Transport):
         """
         import subprocess
 
-        variables = {**os.environ, **(environment or {})}
-        variables.pop(agent.COOKIE, None)
         if self._starts_many and self._is_start(argv):
-            answer = self._start(argv[-1], variables)
+            answer = self._start(argv[-1])
             if answer is not None:
                 return answer
+        variables = _variables(environment or {})
         try:
             done = subprocess.run(
                 list(argv),
@@ -65,13 +67,13 @@ class LocalTransport(Transport):
     def _is_start(self, argv: Sequence[str]) -> bool:
         return list(argv[:-1]) == agent.invocation(self.python(), self.agent_folder(), "start")
 
-    def _start(self, run_folder: str, variables: Mapping[str, str]) -> Completed | None:
+    def _start(self, run_folder: str) -> Completed | None:
         """What ``start`` answers; None where there is no such process, or it has just died: to start twice is to start once."""
         from mlcli.transports._starter import Starter
 
         try:
             if self._starter is None:
-                self._starter = Starter(self.agent_folder(), variables)
+                self._starter = Starter(self.agent_folder(), _variables({}))
             answer = self._starter.start(run_folder)
         except OSError:
             answer = None
@@ -91,7 +93,7 @@ class LocalTransport(Transport):
 
     def agent_folder(self) -> str:
         """Where mlcli itself has it."""
-        return str(Path(agent.__file__).parent.absolute())
+        return _AGENT_FOLDER
 
     def put(self, source: Path, target: str) -> None:
         """Copy a file or a folder tree."""
@@ -114,26 +116,26 @@ class LocalTransport(Transport):
                 file.seek(offset)
                 return _read(file.fileno(), limit)
 
-    def write(self, path: str, data: bytes, *, mode: int = 0o600) -> None:
+    def write(self, path: str, data: bytes, *, mode: int = 0o600, sync: bool = True) -> None:
         """Replace a file atomically."""
-        target = Path(path)
-        self.make_folder(str(target.parent))
-        with errors(path), replacing(target) as temporary:
+        self.make_folder(os.path.dirname(path))  # noqa: PTH120
+        with errors(path), replacing(Path(path)) as temporary:
             file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
             with open(file, "wb") as stream:  # noqa: PTH123  (a descriptor)
                 stream.write(data)
                 stream.flush()
-                os.fsync(file)
+                if sync:
+                    os.fsync(file)
 
     def make_folder(self, *paths: str) -> None:
         """Make folders and their parents, the new ones 0700."""
         for path in paths:
             with errors(path):
-                make_folder(Path(path))
+                make_folder(path)
 
     def place(self, target: str, digest: str | None, snapshots: SnapshotStore | None) -> None:
         """Written by the store itself."""
-        if not Path(target).is_dir():
+        if not os.path.isdir(target):  # noqa: PTH112
             with errors(target):
                 _place(Path(target), digest, snapshots)
 
@@ -148,6 +150,13 @@ class LocalTransport(Transport):
     def local(self, path: str) -> Path | None:
         """The path itself."""
         return Path(path)
+
+
+def _variables(given: Mapping[str, str]) -> dict[str, str]:
+    """Ours and these, without the mark of a job that we may be running in."""
+    variables = {**os.environ, **given}
+    variables.pop(agent.COOKIE, None)
+    return variables
 
 
 def _read(file: int, limit: int | None) -> bytes:

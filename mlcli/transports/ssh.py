@@ -151,8 +151,8 @@ class SshTransport(Transport):
             limit = None if limit is None else limit - wanted
         return b"".join(parts)
 
-    def write(self, path: str, data: bytes, *, mode: int = 0o600) -> None:
-        """Replace a file atomically."""
+    def write(self, path: str, data: bytes, *, mode: int = 0o600, sync: bool = True) -> None:  # noqa: ARG002
+        """Replace a file atomically; it is synced in any case."""
         self._pipe.call(Request("write", {"path": path, "mode": mode}, data))
 
     def make_folder(self, *paths: str) -> None:
