@@ -58,6 +58,9 @@ ROOMS: dict[str, dict[str, Entry]] = {
         "grid": Entry("mlcli.sampling.grid:GridSampler"),
         "bayesian": Entry("mlcli.sampling.bayesian:BayesianSampler", extra="sweep"),
     },
+    "studies": {
+        "optuna": Entry("mlcli.sampling.studies:frozen_trials", extra="sweep"),
+    },
     "early_termination": {
         "bandit": Entry("mlcli.sampling.bandit:BanditPolicy"),
         "median_stopping": Entry("mlcli.sampling.median:MedianStoppingPolicy"),

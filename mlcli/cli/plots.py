@@ -52,7 +52,7 @@ def plot(
     session: Session, names: Sequence[str], wanted: Sequence[str], *, to: Path | None, axis: str, log: bool
 ) -> None:
     """Draw the wanted metrics of runs over each other, or all that they have; into the file ``to`` where it is given."""
-    form = None if to is None else _form(to)
+    form = None if to is None else form_of(to)
     subjects = [tracking.subject(session.services, name) for name in names]
     found = [findings.find(session.services, subject) for subject in subjects]
     metrics = _metrics(session, subjects, found, wanted, limit=_MOST_CHARTS if to is None else None)
@@ -67,7 +67,8 @@ def plot(
         session.console.notice(f"written: {to}")
 
 
-def _form(to: Path) -> str:
+def form_of(to: Path) -> str:
+    """The kind of drawing that a file's name asks for. Raises UsageError."""
     form = to.suffix.lower().removeprefix(".")
     if form not in {*_PICTURES, "html"}:
         raise UsageError(
@@ -165,7 +166,7 @@ def _drawn(charts: Sequence[Chart], axis: str, *, log: bool) -> str:
 
 
 def _chart_text(chart: Chart, axis: str, width: int, height: int, *, log: bool, colours: bool) -> str:
-    with _needed():
+    with needed():
         import plotille
 
     figure = plotille.Figure()
@@ -177,8 +178,8 @@ def _chart_text(chart: Chart, axis: str, width: int, height: int, *, log: bool, 
     figure.x_ticks_fkt = lambda low, _high: _short(low, axis)
     figure.y_ticks_fkt = lambda low, _high: f"{10**low if log else low:.4g}".rjust(10)
     ys = [[math.log10(y) for y in curve.ys] if log else curve.ys for curve in chart.curves]
-    figure.set_x_limits(*_limits([x for curve in chart.curves for x in curve.xs], room=0.0))
-    figure.set_y_limits(*_limits([y for curve in ys for y in curve], room=0.05))
+    figure.set_x_limits(*limits([x for curve in chart.curves for x in curve.xs], room=0.0))
+    figure.set_y_limits(*limits([y for curve in ys for y in curve], room=0.05))
     for index, (curve, values) in enumerate(zip(chart.curves, ys, strict=True)):
         colour = _COLOURS[index % len(_COLOURS)] if colours else None
         if len(curve.xs) == 1:
@@ -206,7 +207,7 @@ def _short(value: float, axis: str) -> str:
     return f"{value:.4g}" if abs(value) < 1e6 else f"{value:.3e}"
 
 
-def _limits(values: Sequence[float], room: float) -> tuple[float, float]:
+def limits(values: Sequence[float], room: float) -> tuple[float, float]:
     """From the least to the greatest, a little more on each side; never nothing."""
     low, high = min(values), max(values)
     if low == high:
@@ -222,7 +223,7 @@ def _picture(charts: Sequence[Chart], axis: str, form: str, *, log: bool) -> byt
     import io
     import warnings
 
-    with _needed():
+    with needed():
         import matplotlib as mpl
 
     target = io.BytesIO()
@@ -282,7 +283,7 @@ def _page(charts: Sequence[Chart], axis: str, *, log: bool) -> bytes:
 
 
 @contextmanager
-def _needed() -> Iterator[None]:
+def needed() -> Iterator[None]:
     """Raises UnsupportedError where the libraries are not installed."""
     try:
         yield

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,6 +17,15 @@ if TYPE_CHECKING:
 
 NOUN = Noun(NOUNS["sweep"])
 _SORTS = ("trial", "metric")
+
+
+_KINDS = ("history", "parallel", "slice", "importance")
+
+
+def _kind(text: str) -> str:
+    if text not in _KINDS:
+        raise UsageError(f"there is no plot of the kind {text!r}", hint=f"one of {', '.join(_KINDS)}")
+    return text
 
 
 def _sort(text: str) -> str:
@@ -81,3 +91,58 @@ def best(
 
         write(sweep_report.as_command(session.services, run, row), save_as)
     session.console.emit(row.as_record(row.run), view=sweep_views.one, columns=sweep_views.row, logged_names=True)
+
+
+@NOUN.command(
+    "plot",
+    "mlcli sweep plot -n my_sweep",
+    "mlcli sweep plot -n my_sweep --kind slice",
+    "mlcli sweep plot -n my_sweep --kind parallel --to sweep.html",
+)
+def plot(
+    session: Session,
+    *,
+    name: JobName,
+    kind: Annotated[
+        str,
+        flag("--kind", "-k", metavar="KIND", parse=_kind, help="history (default), parallel, slice or importance."),
+    ] = "history",
+    to: Annotated[
+        Path | None,
+        flag(
+            "--to", "--save-as", "-a", metavar="FILE", parse=Path, help="Draw into a file: .png, .svg, .pdf or .html."
+        ),
+    ] = None,
+) -> None:
+    """Plot what a sweep has found, in the terminal or into a file.
+
+    history: the metric of each trial and the best so far. parallel: a line for each trial through its values. slice: the
+    metric over each parameter. importance: how much each parameter counts. Needs two extras:
+    pip install 'mlcli[plot,sweep]'.
+    """
+    from mlcli.cli import sweep_plots
+
+    sweep_plots.plot(session, name, kind, to)
+
+
+@NOUN.command(
+    "export",
+    "mlcli sweep export -n my_sweep --to study.db",
+    "mlcli sweep export -n my_sweep --to study.log",
+)
+def export(
+    session: Session,
+    *,
+    name: JobName,
+    to: Annotated[Path, flag("--to", metavar="FILE", parse=Path, help="A .db (SQLite) or a .log (Optuna's journal).")],
+) -> None:
+    """Write a sweep into a file that optuna-dashboard and Optuna open, as a study under its name.
+
+    Exporting again brings the study up to date. Needs Optuna: pip install 'mlcli[sweep]'.
+    """
+    from mlcli.operations import sweep_report, sweep_study
+
+    done = sweep_study.export(session.services, sweep_report.sweep_named(session.services, name), to)
+    shown = f"sqlite:///{to}" if to.suffix.lower() in sweep_study.SQLITE else str(to)
+    session.console.notice(f"look at it: optuna-dashboard {shown}")
+    session.console.emit(asdict(done), view=sweep_views.exported)
