@@ -91,6 +91,23 @@ def create(
             complete=complete_job,
         ),
     ] = None,
+    reuse: Annotated[
+        bool,
+        flag(
+            "--reuse", help="A sweep: do not make a trial again that has the code, inputs and values of a finished one."
+        ),
+    ],
+    warm_start: Annotated[
+        list[str],
+        Flag(
+            ("--warm-start",),
+            "A sweep: tell its sampler of the trials of earlier sweeps.",
+            "SWEEP",
+            many=True,
+            parse=name_of_job,
+            complete=complete_job,
+        ),
+    ],
     propagate_exit_code: HandOnCode,
     web: Web,
 ) -> None:
@@ -115,11 +132,20 @@ def create(
         if keep_container or environment_of is not None:
             raise UsageError("--keep-container and --environment-of are for command jobs, and this is a sweep")
         sweep = sweep_actions.create(
-            session, job, given=file, save_as=save_as, in_container=in_container, dry_run=dry_run
+            session,
+            job,
+            given=file,
+            save_as=save_as,
+            in_container=in_container,
+            dry_run=dry_run,
+            reuse=reuse,
+            earlier=warm_start,
         )
         if sweep is not None:
             _show_begun(session, sweep, web=web, stream=stream, hand_on_code=propagate_exit_code)
         return
+    if reuse or warm_start:
+        raise UsageError("--reuse and --warm-start are for sweeps, and this is a command job")
     job = registry_password.set_apart(job)
     if environment_of is None:
         plan = make_plan(session.services, job, in_container=in_container, keep_container=keep_container)

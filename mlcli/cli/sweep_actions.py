@@ -26,6 +26,8 @@ def create(
     save_as: Path | None,
     in_container: bool | None,
     dry_run: bool,
+    reuse: bool = False,
+    earlier: Sequence[str] = (),
 ) -> Run | None:
     """Plan and submit a sweep; None after a dry run."""
     from mlcli.cli.jobfile import base, write
@@ -34,7 +36,7 @@ def create(
     from mlcli.spec.standalone import standalone_sweep
 
     sweep = registry_password.set_apart_in_sweep(sweep)
-    plan = plan_sweep(session.services, sweep, in_container=in_container)
+    plan = plan_sweep(session.services, sweep, in_container=in_container, reuse=reuse, earlier=earlier)
     registry_password.forget_on_host(plan.trials)
     if save_as is not None:
         beside = save_as.absolute().parent == base(given)
@@ -54,6 +56,8 @@ def _show_plan(session: Session, plan: SweepPlan) -> None:
         "run": plan.run,
         "type": "sweep",
         **plan.search,
+        "reuse": plan.reuse,
+        "warm_start": list(plan.warm.runs) if plan.warm else [],
         "first_trial": plan_record(plan.first) if plan.first else None,
         "notices": list(plan.notices),
         "refusals": list(plan.refusals),

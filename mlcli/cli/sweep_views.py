@@ -34,6 +34,8 @@ def plan(record: Record) -> RenderableType:
             ("Sampling", " ".join(f"{key}={value}" for key, value in sampling.items())),
             ("Limits", pairs(limits)),
             ("Early termination", pairs(record.get("early_termination") or {})),
+            ("Reuse", "finished trials of the same are not made again" if record["reuse"] else None),
+            ("Warm start", f"told of {len(record['warm_start'])} earlier trials" if record["warm_start"] else None),
             ("Compute", f"{first['compute']} ({first['backend']})" if first else None),
             ("Environment", first["environment"]["description"] if first else None),
             ("First trial", first.get("command")),
@@ -55,7 +57,8 @@ def line(record: Record, report: Report) -> str:
     told = f"{metric}={figure(record['metric'])}" if record["metric"] is not None else f"no {metric}"
     values = " ".join(f"{name}={figure(value)}" for name, value in record["values"].items())
     best = "  best so far" if record["best"] else ""
-    why = f"  ({record['status_message']})" if record["status"] != "Completed" and record["status_message"] else ""
+    is_told = record["status"] != "Completed" or record["reused"]
+    why = f"  ({record['status_message']})" if is_told and record["status_message"] else ""
     return printable(f"trial {record['trial']}  {record['status']}  {told}  {values}{best}{why}")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,12 +55,24 @@ def download(
     if not everything:
         best = services.runs.get(best_trial(services, run).run)
         return _fetch(services, best, target / name, parts, progress)
-    trials = services.runs.list(RunFilter(parent=name, include_archived=True))
+    trials = [*_reused(services, name), *services.runs.list(RunFilter(parent=name, include_archived=True))]
     return [
         path
         for trial in reversed(trials)
         for path in _fetch(services, trial, target / name / trial.name, parts, progress)
     ]
+
+
+def _reused(services: Services, sweep: str) -> list[Run]:
+    """The runs of other sweeps that are trials of this one too, as far as they are still there."""
+    from mlcli.operations.trials import load_attempts
+
+    names = dict.fromkeys(one.run for one in load_attempts(services.runs, sweep) if one.reused)
+    found = []
+    for one in reversed(names):
+        with suppress(NotFoundError):
+            found.append(services.runs.get(one))
+    return [run for run in found if run.parent != sweep]
 
 
 @dataclass(frozen=True)

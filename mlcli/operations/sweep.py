@@ -31,9 +31,11 @@ from mlcli.operations.carry import (
 )
 from mlcli.operations.queueing import bring
 from mlcli.operations.sweep_growth import Changes, running_s
+from mlcli.operations.sweep_reuse import Reuse, note_beginning, note_end
 from mlcli.operations.sweep_submit import policy_of, sampler_of
 from mlcli.operations.trial_watch import Logged, Watch
 from mlcli.operations.trials import Journal, SweepRecord, load_record
+from mlcli.operations.warm_start import earlier_trials
 from mlcli.ports.backends import Prepared, Submission, Submitted
 from mlcli.ports.sampling import EXHAUSTED
 from mlcli.ports.services import Services
@@ -93,6 +95,8 @@ class _Driver:
         self._exhausted = False
         self._looked_at = time.monotonic()
         self._prepared: Prepared | None = None
+        self._reuse: Reuse | None = None
+        self._earlier = earlier_trials(services.runs, name)
         self._keeper = LeaseKeeper(services, lease)
         if self._sweep.state not in {State.CANCEL_REQUESTED, State.PAUSED}:
             self._prepared = self._prepare()
@@ -111,6 +115,9 @@ class _Driver:
         with preparation(self._services, plan, self._lease, patient=True) as (log, keeper, again):
             prepared = again(lambda: prepare(self._services, plan, snapshot, log, keeper))
             keeper.check()
+            note_beginning(self._services, self._name)
+            if self._record.reuse:
+                self._reuse = Reuse(self._services, self._record, log)
             return prepared
 
     def run(self) -> bool:
@@ -268,20 +275,27 @@ class _Driver:
 
     def _ask(self, count: int) -> None:
         """Ask for so many trials; they are written down together, then begun."""
-        trials = self._trials()
-        fresh = []
+        trials = [*self._earlier, *self._trials()]
+        fresh: list[Attempt] = []
         for _ in range(count):
             values = self._sampler.ask(self._search.space, trials)
             if values is EXHAUSTED:
                 self._exhausted = True
                 break
             trial = Trial(next_number(trials), values)
-            trials.append(trial)
-            fresh.append(Attempt(trial, run_name(self._name, trial.number)))
-        if fresh:
-            self._begin_all(fresh)
+            made = self._reuse.find(trial, self._journal.attempts) if self._reuse else None
+            trials.append(trial if made is None else made.trial)
+            if made is None:
+                fresh.append(Attempt(trial, run_name(self._name, trial.number)))
+                continue
+            self._begin_all(fresh)  # they stand in the journal in order
+            fresh = []
+            self._journal.reused(made, time.time())
+        self._begin_all(fresh)
 
     def _begin_all(self, attempts: list[Attempt]) -> None:
+        if not attempts:
+            return
         self._judged.update((one.trial.number, 0) for one in attempts)
         self._journal.asked(attempts, time.time())
         for one in attempts:
@@ -361,6 +375,7 @@ class _Driver:
             cancel(self._services, attempt.run, action.reason, action.message)
 
     def _end(self, action: End) -> None:
+        note_end(self._services, self._name)
         missed = unseen(self._attempts(), self._search.objective)
         message = "; ".join(filter(None, (action.message, missed)))
         self._sweep = self._runs.append(self._name, Event(action.reason, time.time(), message), self._lease)

@@ -42,6 +42,7 @@ class Row:
     logged: int
     started_at: float | None
     ended_at: float | None
+    reused: bool = False
 
     def as_record(self, best: str | None) -> dict[str, Any]:
         """As ``sweep trials`` prints it."""
@@ -57,6 +58,7 @@ class Row:
             "metric": self.metric,
             "values": dict(self.values),
             "best": self.run == best,
+            "reused": self.reused,
             "start_time": iso_time(self.started_at),
             "end_time": iso_time(self.ended_at),
             "duration_s": took,
@@ -164,6 +166,7 @@ class Reader:
             logged=len(one.trial.metrics),
             started_at=one.started_at or (child.started_at if child else None),
             ended_at=one.ended_at or (child.ended_at if child else None),
+            reused=one.reused,
         )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -176,7 +176,7 @@ def _end_of(one: Attempt) -> dict[str, Any]:
         "status": one.trial.state.value,
         "reason": one.reason.value,
         "message": one.message,
-        "metrics": [_written(metric) for metric in one.trial.metrics],
+        "metrics": [written(metric) for metric in one.trial.metrics],
         "names": sorted(one.names),
         "start_time": one.started_at,
         "end_time": one.ended_at,
@@ -224,7 +224,7 @@ def _lines(data: bytes) -> list[Any]:
 
 def _ended(asked: Attempt, told: Mapping[str, Any]) -> Attempt:
     reason = _REASONS[told["reason"]]
-    metrics = tuple([float(NOT_FINITE.get(metric, metric)) for metric in told["metrics"]])
+    metrics = metrics_of(told["metrics"])
     return Attempt(
         Trial(asked.trial.number, asked.trial.values, metrics, reason.state),
         asked.run,
@@ -238,6 +238,11 @@ def _ended(asked: Attempt, told: Mapping[str, Any]) -> Attempt:
     )
 
 
-def _written(metric: float) -> float | str:
+def written(metric: float) -> float | str:
     """As tracking files have it: JSON knows no number that is not finite."""
     return next((name for name, value in NOT_FINITE.items() if repr(value) == repr(metric)), metric)
+
+
+def metrics_of(told: Iterable[Any]) -> tuple[float, ...]:
+    """The numbers that :func:`written` wrote so."""
+    return tuple([float(NOT_FINITE.get(metric, metric)) for metric in told])
