@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,6 +79,19 @@ def goes_on(name: str) -> Interrupted:
         f"job {name} goes on without being watched",
         hint=f"follow it again: mlcli job stream -n {name}   end it: mlcli job cancel -n {name}",
     )
+
+
+@contextmanager
+def beginning(session: Session, run: str, notices: Sequence[str]) -> Iterator[None]:
+    """Tell the notices, then what is inside; a Ctrl-C that comes when there is such a run already says that it goes on."""
+    for notice in notices:
+        session.console.notice(notice)
+    try:
+        yield
+    except KeyboardInterrupt:
+        if run in session.services.runs.complete(run):
+            raise goes_on(run) from None
+        raise
 
 
 def check_success(session: Session, run: Run, *, hand_on_code: bool) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from mlcli.cli import actions
@@ -20,21 +18,8 @@ def submit(session: Session, job: CommandJob, plan: Plan) -> Run:
     """Tell what there is to tell of a plan, and have it carried out."""
     from mlcli.operations.submit import submit as begin
 
-    with beginning(session, plan.run, plan.notices):
+    with actions.beginning(session, plan.run, plan.notices):
         return begin(session.services, job, plan)
-
-
-@contextmanager
-def beginning(session: Session, run: str, notices: Sequence[str]) -> Iterator[None]:
-    """Tell the notices, then what is inside; a Ctrl-C that comes when there is such a run already says that it goes on."""
-    for notice in notices:
-        session.console.notice(notice)
-    try:
-        yield
-    except KeyboardInterrupt:
-        if run in session.services.runs.complete(run):
-            raise actions.goes_on(run) from None
-        raise
 
 
 def show_plan(session: Session, plan: Plan) -> None:

@@ -7,8 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mlcli.cli import sweep_views
-from mlcli.cli.submitting import beginning
+from mlcli.cli import actions, sweep_views
 
 if TYPE_CHECKING:
     from mlcli.cli.command import Session
@@ -45,7 +44,7 @@ def create(
         _show_plan(session, plan)
         return None
     session.services.forks = True
-    with beginning(session, plan.run, plan.notices):
+    with actions.beginning(session, plan.run, plan.notices):
         return submit_sweep(session.services, sweep, plan)
 
 
