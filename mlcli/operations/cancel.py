@@ -8,7 +8,7 @@ import time
 
 from mlcli import agent
 from mlcli.domain.run import Event, Run
-from mlcli.domain.state import Reason
+from mlcli.domain.state import Reason, State
 from mlcli.operations import layout, observe
 from mlcli.ports.services import Services
 
@@ -31,7 +31,10 @@ def cancel(
         return run
     services.runs.append(name, Event(reason, time.time(), message))
     if run.job_type == observe.SWEEP:
-        if run.state in observe.UNSUBMITTED:  # it prepares: there is no trial yet
+        if run.state in {
+            *observe.UNSUBMITTED,
+            State.PAUSED,
+        }:  # it may be building; what else there is to do another does
             stop_supervisor(services, name)
         return observe.get(services, name)
     try:

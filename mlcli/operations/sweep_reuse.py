@@ -34,7 +34,7 @@ from mlcli.ports.services import Services
 
 _MADE_OF = "made_of.json"
 _PINNED = ("builder", "container", "fingerprint", "image", "digest", "python", "resolved", "packages")
-_TELLING = ("fingerprint", "image", "digest", "python")
+_TELLING = ("fingerprint", "image", "digest")
 _ANSWERS_WITHIN_S = 30.0
 _CURRENT = "current"
 
