@@ -86,8 +86,9 @@ def follow(session: Session, name: str) -> Run:
     from mlcli.operations import sweep_report
 
     with ExitStack() as stack:
-        shown = sweep_views.Live(stack) if session.console.draws else _Lines(session)
-        return sweep_report.follow(session.services, name, shown, session.console.notice)
+        draws = session.console.draws
+        shown = sweep_views.Live(stack) if draws else _Lines(session)
+        return sweep_report.follow(session.services, name, shown, session.console.notice, news=draws)
 
 
 class _Lines:

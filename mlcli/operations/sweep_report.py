@@ -123,21 +123,21 @@ class Reader:
         self._search = load_record(services.runs, name).parsed()
         self._logged: dict[str, Logged] = {}
 
-    def report(self, run: Run) -> Report:
-        """As it stands now; of live trials what they have logged so far is read too."""
+    def report(self, run: Run, *, news: bool = True) -> Report:
+        """As it stands now. ``news``: of live trials what they have logged so far is read too."""
         attempts = load_attempts(self._services.runs, self._name)
-        children = self._live(attempts)
+        children = self._live(attempts) if news else {}
         attempts = [self._with_news(one, children.get(one.run)) for one in attempts]
         rows = tuple(self._row(one, children.get(one.run)) for one in attempts)
         return Report(run, self._search, rows, tuple(attempts))
 
     def _live(self, attempts: Sequence[Attempt]) -> dict[str, Run]:
         """The runs of trials that have not ended; of the others the journal tells."""
-        found = {}
+        runs, found = self._services.runs, {}
         for one in attempts:
-            if one.is_live:
+            if one.is_live and runs.folder(one.run).exists():  # it may just be about to be made
                 with suppress(NotFoundError):
-                    found[one.run] = self._services.runs.get(one.run)
+                    found[one.run] = runs.get(one.run)
         return found
 
     def _with_news(self, one: Attempt, child: Run | None) -> Attempt:
@@ -191,8 +191,12 @@ def as_command(services: Services, run: Run, row: Row) -> dict[str, Any]:
     return with_values(load_record(services.runs, run.name).job, values)
 
 
-def follow(services: Services, name: str, show: Callable[[Report], None], notice: Callable[[str], None]) -> Run:
-    """Show the sweep again and again as it changes, until it has ended; answers the ended run."""
+def follow(
+    services: Services, name: str, show: Callable[[Report], None], notice: Callable[[str], None], *, news: bool
+) -> Run:
+    """Show the sweep again and again as it changes, until it has ended; answers the ended run. ``news``: with what live trials
+    have logged so far.
+    """
     reader = Reader(services, name)
     preparation = services.runs.folder(name) / layout.PREPARATION_LOG
     told, paused = 0, False
@@ -203,7 +207,7 @@ def follow(services: Services, name: str, show: Callable[[Report], None], notice
         paused, was_paused = run.state is State.PAUSED, paused
         if paused and not was_paused:
             notice(f"sweep {name} is paused: {run.message}")
-        show(reader.report(run))
+        show(reader.report(run, news=news))
         if run.state.is_end:
             return run
         shown_at = time.monotonic()
