@@ -31,6 +31,7 @@ from mlcli.sampling._points import generator, point
 _STARTUP = 10
 _BEST = 25  # as many as TPE takes for good ones at most
 _LATEST = {"tpe": 1000, "gp": 300}
+_GREATEST = 1e100
 _WHEN = datetime(2000, 1, 1, tzinfo=timezone.utc)  # the model does not look at times
 
 
@@ -82,7 +83,7 @@ class BayesianSampler(Sampler):
 
     def _model(self, seed: int) -> BaseSampler:
         if self.sampling.rule == "gp":
-            return GPSampler(seed=seed, n_startup_trials=0)
+            return GPSampler(seed=seed, n_startup_trials=_STARTUP)  # on each level: it learns nothing from few
         return TPESampler(seed=seed, n_startup_trials=0, multivariate=True, constant_liar=True)
 
 
@@ -109,7 +110,7 @@ def _looked_at(space: SearchSpace, trial: Trial, goal: Goal) -> _Look:
     frozen = FrozenTrial(
         number=trial.number + 1 if trial.number >= 0 else trial.number,  # 0 is the one that the model picks for
         state=state,
-        value=goal.metric(score) if complete else None,
+        value=goal.metric(_clamped(score)) if complete else None,
         datetime_start=_WHEN,
         datetime_complete=_WHEN if state.is_finished() else None,
         params={name: unit for name, (unit, _) in units.items()},
@@ -120,6 +121,11 @@ def _looked_at(space: SearchSpace, trial: Trial, goal: Goal) -> _Look:
         trial_id=trial.number,
     )
     return _Look(trial, state, score, frozen)
+
+
+def _clamped(score: float) -> float:
+    """What the Gaussian process can square and add up: a diverged loss may be the greatest number that there is."""
+    return max(-_GREATEST, min(score, _GREATEST))
 
 
 class _Shown(InMemoryStorage):
@@ -137,15 +143,11 @@ class _Shown(InMemoryStorage):
         return [*(trial for trial in self._history if states is None or trial.state in states), *own]
 
 
-def _ask(space: SearchSpace, model: BaseSampler, goal: Goal, history: list[FrozenTrial]) -> dict[str, Value]:
+def _ask(space: SearchSpace, model: BaseSampler, goal: Goal, history: Sequence[FrozenTrial]) -> dict[str, Value]:
     """The values that ``model`` picks, level by level: what a choice brings with it is picked when it is chosen."""
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(storage=_Shown(history), sampler=RandomSampler(0), direction=goal.value)
-    study.ask()
-    asked = study.get_trials(deepcopy=False)[-1]
 
     def of_space(space: SearchSpace, prefix: str) -> dict[str, Value]:
-        units = model.sample_relative(study, asked, _dimensions(space, prefix))
+        units = _pick(model, goal, history, _dimensions(space, prefix))
         return {name: of(one, prefix + name, units) for name, one in space.parameters.items()}
 
     def of(one: Distribution | Scalar, name: str, units: Mapping[str, float]) -> Value:
@@ -156,6 +158,22 @@ def _ask(space: SearchSpace, model: BaseSampler, goal: Goal, history: list[Froze
         return one.draw(iter((units[name],))) if isinstance(one, Number) else one
 
     return of_space(space, "")
+
+
+def _pick(
+    model: BaseSampler, goal: Goal, history: Sequence[FrozenTrial], dimensions: dict[str, BaseDistribution]
+) -> dict[str, float]:
+    """A point of one level. Only trials that came to it are shown: the Gaussian process knows no others."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    shown = [trial for trial in history if dimensions.keys() <= trial.params.keys()]
+    study = optuna.create_study(storage=_Shown(shown), sampler=RandomSampler(0), direction=goal.value)
+    study.ask()
+    asked = study.get_trials(deepcopy=False)[-1]
+    picked = model.sample_relative(study, asked, dimensions)
+    return {
+        name: picked[name] if name in picked else model.sample_independent(study, asked, name, one)
+        for name, one in dimensions.items()
+    }
 
 
 def _dimensions(space: SearchSpace, prefix: str) -> dict[str, BaseDistribution]:
