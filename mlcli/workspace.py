@@ -173,7 +173,7 @@ class Workspace:
         try:
             found = self.computes.get(compute)
         except NotFoundError as missing:
-            elsewhere = "to run on this machine add: --set compute=local"
+            elsewhere = "to run on this machine add: --set compute=local (run submit-script: --target local)"
             raise NotFoundError(missing.message, hint=f"{missing.hint}; {elsewhere}") from None
         backend = registry.compute_backend(found.type)
         if found.ssh is not None and backend == "ssh":
@@ -246,7 +246,10 @@ class Workspace:
         os.environ["MLCLI_HOME"] = str(self.home)
         own = Workspace(self.home, self.name, self.settings)
         own.patience_s, own.starts_many = SUPERVISOR_PATIENCE_S, True
-        drive(own, sweep)
+        try:
+            drive(own, sweep)
+        finally:
+            vars(own)["runs"].close()
 
     def hold(self, run: str) -> None:
         """Start the process that waits for the turn of a queued run, and is its supervisor then."""

@@ -15,7 +15,14 @@ def main(arguments: list[str] | None = None) -> int:
 
     0 done, 1 failed, 2 wrong usage, 3 not found, 130 interrupted by the person, 141 the reader of our output went away.
     """
-    given = sys.argv[1:] if arguments is None else arguments
+    if arguments is not None:
+        return _carried_out(arguments)
+    code = _carried_out(sys.argv[1:])
+    _end(code)
+    return code
+
+
+def _carried_out(given: list[str]) -> int:
     gc.set_threshold(_ALLOCATIONS)  # imports make much and no garbage: looking for it took 7% of a command's time
     if None in (sys.stdin, sys.stdout, sys.stderr):
         _open_closed_streams()
@@ -35,6 +42,27 @@ def main(arguments: list[str] | None = None) -> int:
         from mlcli.cli.failures import report
 
         return report(error, given)
+
+
+def _end(code: int) -> None:
+    """End the program at once: to take apart all that was imported takes as long as many a command. Returns where something
+    is left to wait for, or to be told.
+    """
+    import atexit
+    import os
+
+    threading = sys.modules.get("threading")
+    if threading is not None and any(
+        one is not threading.main_thread() and not one.daemon for one in threading.enumerate()
+    ):
+        return
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        return
+    atexit._run_exitfuncs()  # noqa: SLF001  (stores close their files there)
+    os._exit(code)
 
 
 def _open_closed_streams() -> None:
