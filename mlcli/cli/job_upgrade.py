@@ -67,6 +67,9 @@ def _from_runconfig(session: Session, taken: jobfile.Source, target: Path | None
     project = project_folder(taken.base)
     found = read_runconfig(taken.text, taken.name, project, DiskFiles(), overrides=overrides)
     jobfile.show_diagnostics(session, found.warnings)
+    if found.made_compute is not None:
+        hint = "mlcli compute create --type amlcompute, and name it under 'compute'"
+        session.console.notice(f"a job file has no word for a compute that is made for the run: {hint}")
     job = registry_password.set_apart(found.job)
     if job is not found.job:
         session.console.notice(f"the password of the registry is not written: have it in {registry_password.VARIABLE}")

@@ -88,6 +88,10 @@ def _runconfig(session: Session, wish: Wish) -> Runconfig:
     if attached is not None and attached.azure is not None:
         session.console.notice(f"{attached.of_azure}: this run belongs to the workspace {session.services.name!r}")
     if wish.configuration is None:
+        if not wish.words:
+            raise UsageError(
+                "which script? give it after the flags", hint="mlcli run submit-script train.py --rate 0.1"
+            )
         text, shown, base = _system_managed(folders), "the run configuration of a run without one", folders[0]
     else:
         file, base = configuration(folders, wish.configuration)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from mlcli.spec.requirements import requirement_lines
 
 # what conda installs beside Python when a file names pip
 PIPS_COMPANY = ("setuptools", "wheel")
+_WITH_PKG_RESOURCES = "setuptools<81"
 # of no effect in an environment that is made from nothing
 _DROPPED = (
     "-U",
@@ -112,7 +113,14 @@ def definition(conda: Mapping[str, Any]) -> Definition:
             python = python_request(version, entry) or python
         else:
             pip = [f"pip{requirement_version(version, entry)}", *PIPS_COMPANY]
-    return Definition(python, (*asked.lines, *pip), asked.variables)
+    return Definition(python, (*asked.lines, *pip, *_needed_silently(asked.lines)), asked.variables)
+
+
+def _needed_silently(lines: Sequence[str]) -> tuple[str, ...]:
+    """What Azure ML's first packages import without asking for it, as conda's Python always had it beside itself."""
+    names = [line.lower() for line in lines]
+    of_v1 = any(name.startswith("azureml-") for name in names)
+    return (_WITH_PKG_RESOURCES,) if of_v1 and not any(name.startswith("setuptools") for name in names) else ()
 
 
 def fingerprint(wanted: Definition) -> str:

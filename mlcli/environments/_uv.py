@@ -20,6 +20,7 @@ from mlcli.environments._definition import Definition
 from mlcli.environments._pip_settings import pip_settings, uv_variables
 
 _LAST_LINES = 15
+_PATCH = re.compile(r"\d+\.\d+\.\d+")
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 # what would send uv elsewhere than the environment it is given
 _MISLEADING = {
@@ -78,6 +79,10 @@ _CAUSES: tuple[tuple[re.Pattern[str], str, str], ...] = (
 )
 
 
+class _NoPythonError(EnvironmentBuildError):
+    """The Python that is asked for is not here and cannot be downloaded."""
+
+
 class Uv:
     """One build's uv: where it runs, what it is told, and where its lines go.
 
@@ -102,16 +107,26 @@ class Uv:
         self._environment = _environment(wanted)
 
     def make(self) -> tuple[str, ...]:
-        """Make the virtual environment at its place and install into it; answers ``name==version`` lines.
+        """Make the virtual environment at its place and install into it; answers ``name==version`` lines. For a patch release of
+        Python that cannot be had, another one of the same minor version is taken, and the log says so.
 
         Raises EnvironmentBuildError.
         """
-        interpreter = _interpreter(self._wanted.python)
-        self._run(["venv", "--no-project", "--python", interpreter, str(self._folder)], _searching(self._environment))
+        try:
+            self._venv(_interpreter(self._wanted.python))
+        except _NoPythonError:
+            minor, _, patch = self._wanted.python.rpartition(".")
+            if not _PATCH.fullmatch(self._wanted.python) or found_python(minor) is None:
+                raise
+            self._line(f"there is no Python {minor}.{patch} to be had here: another {minor} of this machine is taken")
+            self._venv(minor)
         python = str(self._folder / "bin" / "python")
         if self._wanted.lines:
             self._install(python)
         return self._freeze(python)
+
+    def _venv(self, interpreter: str) -> None:
+        self._run(["venv", "--no-project", "--python", interpreter, str(self._folder)], _searching(self._environment))
 
     def install(self) -> tuple[str, ...]:
         """Install into the environment that is there; answers what that added or changed, as ``name==version`` lines.
@@ -178,6 +193,7 @@ class Uv:
         if NO_PYTHON.search("\n".join(lines)):
             found = installed_pythons(_searching(self._environment))
             details = (*details, "", "interpreters found on this machine:", *(f"  {one}" for one in found or ["none"]))
+            return _NoPythonError(message, hint=hint, details=details)
         return EnvironmentBuildError(message, hint=hint, details=details)
 
 

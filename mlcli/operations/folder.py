@@ -42,7 +42,7 @@ def attach(services: Services, folder: Path, experiment: str | None = None) -> d
             write_record(config, {"Id": str(uuid.uuid4()), "Scope": attached.scope(services.name, name)})
             written.append(config)
         for file, text in _files(services, folder, settings):
-            (written if _wrote(file, text) else kept).append(file)
+            (written if _wrote(file, text) else kept).append(_as_it_is(file))
     shown = {
         "written": [str(one.relative_to(folder)) for one in written],
         "kept": [str(one.relative_to(folder)) for one in kept],
@@ -156,9 +156,15 @@ def _files(services: Services, folder: Path, settings: Path) -> Iterator[tuple[P
         yield folder / ".amlignore", folder_files.IGNORED
 
 
+def _as_it_is(file: Path) -> Path:
+    """A run configuration under the name that it has."""
+    other = file.with_name(f"{file.name}{_SUFFIX}")
+    return other if other.exists() else file
+
+
 def _wrote(file: Path, text: str) -> bool:
     """Write a file that is not there yet, whole or not at all; False where it is, under one of its names."""
-    if file.with_name(f"{file.name}{_SUFFIX}").exists():
+    if _as_it_is(file) != file:
         return False
     try:
         with file.open("x", encoding="utf-8") as stream:

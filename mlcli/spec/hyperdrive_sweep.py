@@ -31,14 +31,14 @@ def read_hyperdrive_sweep(
 ) -> tuple[SweepJob, tuple[Diagnostic, ...]]:
     """The sweep over the arguments of ``job`` that a HyperDrive configuration describes, and what there is to warn of.
 
-    Each parameter (``--penalty``) is added to the command, with a parameter of the search space for its value. Raises
-    InvalidSpecError; also where the command has an argument that is a parameter.
+    Each parameter is added to the command (``--penalty``, also of one that is named without dashes), with a parameter of the
+    search space for its value. Raises InvalidSpecError; also where the command has an argument that is a parameter.
     """
     today, warnings = read_words(text, file, base, reader)
     space: Mapping[str, Any] = today.tree["search_space"]
     _check_apart(today, space, job.command)
     names = _names(space)
-    added = "".join(f" {shlex.quote(flag)} ${{{{search_space.{name}}}}}" for flag, name in names.items())
+    added = "".join(f" {shlex.quote(_flag(given))} ${{{{search_space.{name}}}}}" for given, name in names.items())
     words = {**today.tree, "search_space": {names[flag]: parameter for flag, parameter in space.items()}}
     if job.timeout_s is not None:
         words["limits"] = {**words["limits"], "trial_timeout": int(job.timeout_s)}
@@ -55,8 +55,8 @@ def read_hyperdrive_sweep(
 
 def _check_apart(today: Document, space: Iterable[str], command: str) -> None:
     """An argument of the run configuration is the same in each run, a parameter is not: one of them must go."""
-    given = {word.partition("=")[0] for word in shlex.split(command)}
-    clashing = [flag for flag in space if flag in given]
+    given = {word.partition("=")[0] for word in _words(command)}
+    clashing = [flag for flag in space if _flag(flag) in given]
     if clashing:
         message = "each run gets its own value, and the arguments of the run configuration give one too"
         hint = "take it out of one of them"
@@ -66,6 +66,18 @@ def _check_apart(today: Document, space: Iterable[str], command: str) -> None:
                 for flag in clashing
             )
         )
+
+
+def _words(command: str) -> list[str]:
+    try:
+        return shlex.split(command)
+    except ValueError:  # a command line of the person's own, which only the shell can read
+        return command.split()
+
+
+def _flag(name: str) -> str:
+    """The argument of a parameter: HyperDrive puts the dashes before a name that has none."""
+    return name if name.startswith("-") else f"--{name}"
 
 
 def _names(space: Iterable[str]) -> dict[str, str]:

@@ -40,6 +40,16 @@ _FRAMEWORK_COMMUNICATORS = {
     "tensorflowparameterserver": "parameterserver",
 }
 _MADE_FOR_THE_RUN = "amlcompute"
+_COUNTS = (
+    ("nodeCount",),
+    ("maxRunDurationSeconds",),
+    ("mpi", "processCountPerNode"),
+    ("pytorch", "processCount"),
+    ("tensorflow", "workerCount"),
+    ("tensorflow", "parameterServerCount"),
+    ("amlCompute", "clusterMaxNodeCount"),
+    ("amlcompute", "clusterMaxNodeCount"),
+)
 
 
 @dataclass(frozen=True)
@@ -135,12 +145,19 @@ class _Reading:
         """Everything that keeps it from being a job."""
         if self._script is not None or not script_later:
             yield from self._script_faults()
+        written = self._tree.get("arguments")
+        if isinstance(written, str) and not _can_be_split(written):
+            hint = "close it, or write the arguments as a list"
+            yield self._document.diagnose(
+                ("arguments",), "bad-value", "a quote in the arguments is not closed", hint=hint
+            )
         framework = str(self._tree.get("framework") or "Python")
         if framework.lower() in {"pyspark", "pysparkinteractive", "r"}:
             what = "an installation of R" if framework.lower() == "r" else "a Spark cluster"
             message = f"the framework {framework} hands the script to {what}, which this version of mlcli does not know"
             hint = "set framework to Python to run it as a plain script"
             yield self._document.diagnose(("framework",), "cannot-upgrade", message, hint=hint)
+        yield from self._count_faults()
         for path, message, hint in self._data.faults:
             yield self._document.diagnose(path, "bad-value", message, hint=hint)
         try:
@@ -152,6 +169,14 @@ class _Reading:
             message = f"{processes} processes cannot be shared out evenly over {nodes} nodes"
             hint = "make pytorch.processCount a multiple of nodeCount"
             yield self._document.diagnose(("pytorch", "processCount"), "node-count", message, hint=hint)
+
+    def _count_faults(self) -> Iterator[Diagnostic]:
+        for *sections, key in _COUNTS:
+            value = (self._map(sections[0]) if sections else self._tree).get(key)
+            count = integer(value)
+            if value not in (None, "") and (count is None or count < 0):
+                message = f"'{key}' must be a whole number, at least 1, not {value}"
+                yield self._document.diagnose((*sections, key), "out-of-range", message)
 
     def _script_faults(self) -> Iterator[Diagnostic]:
         script = self._script
@@ -267,7 +292,14 @@ class _Reading:
         given = self._changes.arguments
         written = self._tree.get("arguments") or []
         words = given if given is not None else shlex.split(written) if isinstance(written, str) else written
-        return " ".join(["python", *(self._word(_text(word)) for word in (self._script or "", *words))])
+        return " ".join(["python", *(self._word(_text(word)) for word in (self._script_word(), *words))])
+
+    def _script_word(self) -> str:
+        """The script as the command names it: from the source directory, of which the run has a copy."""
+        script = self._script or ""
+        if Path(script).is_absolute() or ".." in Path(script).parts:
+            return os.path.relpath(os.path.normpath(self._source / script), self._source)
+        return script
 
     def _word(self, text: str) -> str:
         """One word of the command: quoted for the shell, placeholders of data as today's references."""
@@ -307,6 +339,14 @@ class _Reading:
 
 
 _PLACEHOLDER = re.compile(r"(?:\$AZUREML_DATAREFERENCE_|DatasetConsumptionConfig:|DatasetOutputConfig:)(?P<name>\w+)")
+
+
+def _can_be_split(text: str) -> bool:
+    try:
+        shlex.split(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _quoted(text: str) -> str:

@@ -65,6 +65,8 @@ def test_pip_brings_what_conda_brings_with_it():
     assert definition(conda("pip==21.2.4")).lines[0] == "pip==21.2.4"
     assert definition(conda("pip>=20")).lines[0] == "pip>=20"
     assert definition(conda({"pip": ["numpy"]})).lines == ("numpy",)
+    assert definition(conda({"pip": ["azureml-defaults"]})).lines == ("azureml-defaults", "setuptools<81")
+    assert definition(conda({"pip": ["azureml-core", "setuptools==70"]})).lines == ("azureml-core", "setuptools==70")
 
 
 def test_the_pip_section_is_a_requirements_file():

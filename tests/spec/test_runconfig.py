@@ -199,6 +199,9 @@ def test_what_cannot_be_run_is_refused_with_its_reason() -> None:
     assert faults(script=None) == [("missing-key", "there is no script to run")]
     assert faults(script="tain.py") == [("missing-file", "there is no script 'tain.py'")]
     assert faults(script="../train.py")[0][0] == "missing-file"
+    assert faults(arguments="--a 'b") == [("bad-value", "a quote in the arguments is not closed")]
+    for keys in ({"nodeCount": -1}, {"maxRunDurationSeconds": "${{inputs.x}}"}, {"mpi": {"processCountPerNode": -2}}):
+        assert faults(**keys)[0][0] == "out-of-range"
     assert faults(framework="PySpark")[0][0] == "cannot-upgrade"
     assert faults(communicator="Gloo", nodeCount=2, pytorch={"processCount": 3})[0][0] == "node-count"
     assert faults(data={"x": {}})[0] == ("bad-value", "there is no name, no path and no address of this data")
@@ -209,6 +212,12 @@ def test_it_is_checked_as_a_file_and_is_no_job_file() -> None:
     assert (kind.noun, found) == ("runconfig", ())
     with pytest.raises(Exception, match="is a run configuration, not a job file"):
         read_job(DEFAULTS, ".azureml/train", BASE / ".azureml", FILES)
+
+
+def test_the_script_is_the_one_of_the_snapshot() -> None:
+    for written in ("/job/sub/other.py", "../job/sub/other.py", "sub/x/../other.py"):
+        assert of(script=written).job.command == "python sub/other.py"
+    assert of(script="./train.py").job.command == "python ./train.py"
 
 
 # --- every key --------------------------------------------------------------------------------------------------------

@@ -5,26 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.conftest import Mlcli
+from tests.spec.hdconfig import DOCUMENTED
 from tests.v1.conftest import ok
 
-HDCONFIG = """\
-# hdconfig.yml
-sampling:
-    type: Grid
-    parameter_space:
-    - name: --penalty
-      expression: choice
-      values: [0.5, 1, 1.5]
-policy:
-    type: BanditPolicy
-    evaluation_interval: 1
-    slack_factor: 0.2
-primary_metric_name: Accuracy
-primary_metric_goal: Maximize
-max_total_runs: 8
-max_concurrent_runs: 2
-max_duration_minutes: 100
-"""
+HDCONFIG = DOCUMENTED.replace("type: random", "type: Grid")
 
 
 def test_each_run_gets_its_arguments(mlcli: Mlcli, project: Path) -> None:
@@ -49,6 +33,11 @@ def test_an_argument_of_both_is_refused(mlcli: Mlcli, project: Path) -> None:
         refused = mlcli(*typed, "train.py", *given, cwd=project)
         assert refused.code == 1
         assert "hdconfig.yml:5:7: error[duplicate-key]: '--penalty': each run gets its own value" in refused.stderr
+    (project / "hdconfig.yml").write_text(HDCONFIG.replace("--penalty", "penalty"))
+    refused = mlcli(*typed, "train.py", "--penalty", "3", cwd=project)
+    assert "'penalty': each run gets its own value" in refused.stderr
+    planned = ok(mlcli(*typed[:2], "--dry-run", *typed[2:], "train.py", cwd=project))
+    assert planned["first_trial"]["command"].startswith("python train.py --rate 0.1 --penalty ")
 
 
 def test_what_is_missing(mlcli: Mlcli, project: Path) -> None:

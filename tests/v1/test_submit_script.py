@@ -197,3 +197,9 @@ def test_names_that_are_not_there(mlcli: Mlcli, project: Path) -> None:
 )
 def test_where_the_scripts_own_words_begin(typed: list[str], own: list[str], rest: list[str]) -> None:
     assert parted(typed, NOUN.commands["submit-script"].all_flags.values()) == (own, rest)
+
+
+def test_without_anything_to_run(mlcli: Mlcli, project: Path) -> None:
+    refused = mlcli("run", "submit-script", cwd=project)
+    assert refused.code == 2
+    assert "which script?" in refused.stderr
