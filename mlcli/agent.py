@@ -56,6 +56,7 @@ NOT_STARTED = 125
 ENDPOINT_PATIENCE_S = 10.0
 ENDPOINT_SHORTEST_LIFE_S = 5.0
 ENDPOINT_ATTEMPTS = 5
+PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_@%+=:,./- ")  # nothing to a shell
 FILES = (  # what is copied to where the job runs, relative to this file's folder
     "agent.py",
     "endpoint/__init__.py",
@@ -570,6 +571,7 @@ def _launch(folder: str) -> dict[str, Any]:
     if launch["version"] != VERSION:
         raise ValueError(f"launch.json is of version {launch['version']}, this agent reads {VERSION}")
     launch["cookie"] = os.urandom(16).hex()
+    launch["variables"] = command_environment(dict(os.environ), launch["environment"], launch["cookie"])
     return launch
 
 
@@ -677,8 +679,9 @@ def _become_command(launch: dict[str, Any], log: int, held: int, report: int) ->
         os.chdir(launch["working_directory"])
         _take_limits(launch.get("limits") or {}, launch["group"])
         stage = "exec"
-        environment = command_environment(dict(os.environ), launch["environment"], launch["cookie"])
+        environment = launch["variables"]
         environment.update(launch["tracking_variables"])
+        _exec_plain(launch, environment)
         argv = command_argv(launch)
         os.execvpe(argv[0], argv, environment)
     except (OSError, ValueError) as failed:
@@ -702,7 +705,7 @@ class _Tracking:
         self._attempts = 0
         launch["tracking_variables"] = {}
         facts = launch.get("tracking")
-        environment = command_environment(dict(os.environ), launch["environment"], launch["cookie"])
+        environment = launch["variables"]
         if not facts:
             return
         if tracks_elsewhere(environment):
@@ -970,6 +973,28 @@ def command_argv(launch: dict[str, Any]) -> list[str]:
         return list(launch["argv"])
     shell = "/bin/bash" if os.access("/bin/bash", os.X_OK) else "/bin/sh"
     return [*launch["argv"], shell, "-c", launch["command"]]
+
+
+def plain_argv(launch: dict[str, Any], environment: dict[str, str]) -> list[str] | None:
+    """The words of a command for which a shell would do no more than to become its program, ``python train.py --rate 0.1``: the
+    program can be started without it. None for any other, and where the shell has files or functions to read.
+    """
+    command = (launch["command"] or "").strip()
+    if launch["argv"] or not PLAIN.issuperset(command) or any(name.startswith("BASH_") for name in environment):
+        return None
+    words = command.split()
+    is_program = bool(words) and "=" not in words[0] and ("/" in words[0] or words[0].startswith("python"))
+    return words if is_program else None
+
+
+def _exec_plain(launch: dict[str, Any], environment: dict[str, str]) -> None:
+    """Become the program of a plain command. Returns where that cannot be: the shell knows how to say why."""
+    words = plain_argv(launch, environment)
+    if words is not None:
+        try:  # noqa: SIM105
+            os.execvpe(words[0], words, {**environment, "PWD": os.getcwd()})
+        except OSError:
+            pass
 
 
 def command_environment(machine: dict[str, str], changes: dict[str, Any], cookie: str) -> dict[str, str]:

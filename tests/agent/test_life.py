@@ -79,6 +79,42 @@ def test_an_argv_runs_without_a_shell(run: RunFolder) -> None:
     assert run.log() == b"['a b', '$HOME']\n"
 
 
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("python train.py --rate 0.1 a=b\n", ["python", "train.py", "--rate", "0.1", "a=b"]),
+        ("./run.sh  -x", ["./run.sh", "-x"]),
+        ("echo built-in", None),
+        ("a=/b python train.py", None),
+        ("python=/b x", None),
+        ("python train.py $HOME", None),
+        ("python 'train.py'", None),
+        ("python a.py\npython b.py", None),
+        ("python ~/a.py", None),
+        ("", None),
+    ],
+)
+def test_a_plain_command_is_started_without_a_shell(command: str, words: list[str] | None) -> None:
+    assert agent.plain_argv({"command": command, "argv": []}, {}) == words
+    assert agent.plain_argv({"command": command, "argv": ["env"]}, {}) is None
+    assert agent.plain_argv({"command": command, "argv": []}, {"BASH_ENV": "/etc/rc"}) is None
+
+
+def test_a_plain_command_that_needs_a_shell_after_all_gets_one(run: RunFolder) -> None:
+    """Where it cannot be started by itself, the shell does what it always does."""
+    script = run.working_directory / "bare"  # no interpreter in its first line: only a shell runs it
+    script.write_text("echo $PWD $1\n")
+    script.chmod(0o755)
+    assert run.run("./bare x")["code"] == 0
+    assert run.log().decode().split() == [str(run.working_directory.resolve()), "x"]
+
+
+def test_a_plain_command_finds_its_folder_in_its_variables(run: RunFolder) -> None:
+    (run.working_directory / "a.py").write_text("import os; print(os.environ['PWD'] == os.getcwd())")
+    assert run.run(f"{sys.executable} a.py", variables={"PWD": "/"})["code"] == 0
+    assert run.log() == b"True\n"
+
+
 def test_a_prefix_stands_before_the_shell(run: RunFolder) -> None:
     run.run("echo $FLAVOUR", argv=["env", "FLAVOUR=vanilla"])
     assert run.log() == b"vanilla\n"
