@@ -10,7 +10,7 @@ from mlcli.api.computes import ComputeTarget
 from mlcli.api.data import Datastore
 from mlcli.api.jobs import Job, ScriptRunConfig, experiment_of, in_experiment
 from mlcli.api.runs import Run
-from mlcli.domain.errors import NameTakenError
+from mlcli.domain.errors import NameTakenError, UsageError
 
 if TYPE_CHECKING:
     from mlcli.domain.job import CommandJob
@@ -106,6 +106,8 @@ class Experiment:
     """A name under which runs are grouped; it is there with its first run."""
 
     def __init__(self, workspace: Workspace, name: str) -> None:
+        if not name:
+            raise UsageError("an experiment needs a name")
         self.workspace = workspace
         self.name = name
 

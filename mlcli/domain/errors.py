@@ -86,6 +86,11 @@ class InvalidSpecError(MlcliError):
         super().__init__(f"{first.place.file}: {count}", place=first.place)
         self.diagnostics = diagnostics
 
+    def __str__(self) -> str:
+        """Everything that is wrong: it may end in the traceback of a person's own program."""
+        told = (f"{one.place}: {one.message}" + (f" ({one.hint})" if one.hint else "") for one in self.diagnostics)
+        return "\n".join([self.message, *told])
+
 
 class NameTakenError(MlcliError):
     """A run of that name exists already."""
