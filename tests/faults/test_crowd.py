@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from tests.faults.helpers import Jobs
@@ -22,9 +24,9 @@ def submitted(jobs: Jobs, count: int) -> None:
     (jobs.mlcli.cwd / "src" / "train.py").write_text("print('x')\n")
     file = jobs.file('cat train.py; echo "$AZUREML_RUN_ID ran"', code="src")
     names = {f"job_{number}" for number in range(count)}
-    commands = [jobs.mlcli.start("job", "create", "-f", file, "-n", name, "-o", "none") for name in sorted(names)]
-    told = [(command.communicate(timeout=280)[1], command.returncode) for command in commands]
-    assert {code for _, code in told} == {0}, told
+    with ThreadPoolExecutor(count) as crowd:
+        told = [*crowd.map(lambda name: jobs.mlcli("job", "create", "-f", file, "-n", name, "-o", "none"), names)]
+    assert {one.code for one in told} == {0}, told
     rows = jobs.settled()
     assert set(rows) == names
     assert {row["status"] for row in rows.values()} == {"Completed"}
