@@ -70,11 +70,11 @@ def _nested(files: RunFilesOf) -> list[dict[str, Any]]:
 
 def find(services: Services, of: Subject) -> Findings:
     """What the run has logged by now. Raises TransportError where nothing at all can be read."""
-    kept = _kept(services, of)
+    files = RunFilesOf(services, of.run, child=of.child)
+    kept = None if of.child else _kept(files)
     found = decoded(kept) if kept is not None and kept.get("complete") else None
     if found is not None:
         return found
-    files = RunFilesOf(services, of.run, child=of.child)
     before: Mapping[str, Any] = (kept or {}).get("readers", {})
     states: dict[str, Callable[[], Mapping[str, Any]] | None] = {}
     tracked, sources = Tracked(), dict[str, str]()
@@ -133,14 +133,8 @@ def reader(name: str) -> TrackingReader:
 # What was found in a run that has ended is kept beside it, so that it is not looked for again
 
 
-def _kept(services: Services, of: Subject) -> Mapping[str, Any] | None:
-    if of.child is not None:
-        return None
-    try:
-        with open(services.runs.folder(of.run.name) / layout.TRACKED_DOCUMENT, "rb") as file:  # noqa: PTH123  (a thousand)
-            kept: Mapping[str, Any] | None = json.loads(file.read())
-    except (OSError, ValueError):
-        return None
+def _kept(files: RunFilesOf) -> Mapping[str, Any] | None:
+    kept = files.document(layout.TRACKED_DOCUMENT)
     return kept if isinstance(kept, dict) and kept.get("version") == _VERSION else None
 
 

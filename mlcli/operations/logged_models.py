@@ -26,7 +26,8 @@ class Files(Protocol):
 
 def logged_models(files: Files, tags: Mapping[str, str | None]) -> list[dict[str, Any]]:
     """``name``, ``model_id`` (MLflow 2: None), ``path`` of the folder with ``MLmodel`` in the run folder; the oldest first."""
-    return [*_of_mlflow_2(tags.get(_HISTORY) or "[]"), *_of_mlflow_3(files)]
+    history = tags.get(_HISTORY)
+    return [*(_of_mlflow_2(history) if history else ()), *_of_mlflow_3(files)]
 
 
 def _of_mlflow_3(files: Files) -> list[dict[str, Any]]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import stat
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from mlcli.domain.errors import StoreError, TransportError
 from mlcli.domain.run import Run
@@ -32,6 +34,7 @@ class RunFilesOf:
         self.size = 0
         self._services = services
         self._run = run
+        self._is_over = run.state.is_end
         self._settled = settled
         self._folder = services.runs.folder(run.name)
         self._path = str(self._folder)
@@ -60,31 +63,40 @@ class RunFilesOf:
     def local(self, path: str) -> Path | None:
         """Raises TransportError, StoreError."""
         if path not in self._known:
-            found = self._found(self._below + path)
+            found, size = self._found(self._below + path)
             self._known[path] = found
-            if found is not None:
-                self.size += os.stat(found).st_size  # noqa: PTH116
+            self.size += size
         return self._known[path]
+
+    def document(self, name: str) -> Any:
+        """A JSON document of the run folder here; None where there is none, or it is damaged."""
+        if name not in self._at_top:
+            return None
+        try:
+            with open(f"{self._path}/{name}", "rb") as file:  # noqa: PTH123  (a thousand runs)
+                return json.loads(file.read())
+        except (OSError, ValueError):
+            return None
 
     def below(self, folder: str) -> Mapping[str, int]:
         """Raises TransportError."""
-        near = self._folder / (self._below + folder)
         if not self._is_elsewhere:
-            return _sizes(near)
+            return self._sizes_here(self._below + folder)
         if self._kept is not None:
-            return self._kept if folder == layout.LOGS else _sizes(near)
+            return self._kept if folder == layout.LOGS else self._sizes_here(self._below + folder)
         if self._settled or self.stale:
-            return _sizes(self._folder / layout.TRACKED / (self._below + folder))
+            return self._sizes_here(f"{layout.TRACKED}/{self._below}{folder}")
         return self._backend.list_files(self._handle, self._below + folder)
 
-    def _found(self, path: str) -> Path | None:
-        is_here = (
-            self._run.state.is_end or not self._backend.is_far
-        )  # what is kept of a far run is whole when it has ended
-        if is_here and os.path.isfile(f"{self._path}/{path}"):  # noqa: PTH113  (a thousand runs)
-            return self._folder / path
+    def _found(self, path: str) -> tuple[Path | None, int]:
+        """The file, and its bytes."""
+        is_here = self._is_over or not self._backend.is_far  # what is kept of a far run is whole when it has ended
+        if is_here and self._may_be_here(path):
+            size = _size(f"{self._path}/{path}")
+            if size is not None:
+                return self._folder / path, size
         if not self._is_elsewhere or (self._kept is not None and path.endswith((".json", ".jsonl"))):
-            return None
+            return None, 0
         copy = self._folder / layout.TRACKED / path
         if not self._settled and not self.stale:
             try:
@@ -93,17 +105,32 @@ class RunFilesOf:
                 if not copy.exists():
                     raise
                 self.stale = failed.message
-        return copy if copy.is_file() else None
+        size = _size(str(copy))
+        return (None, 0) if size is None else (copy, size)
 
-    @property
+    def _may_be_here(self, path: str) -> bool:
+        return path.partition("/")[0] in self._at_top
+
+    def _sizes_here(self, folder: str) -> dict[str, int]:
+        return _sizes(f"{self._path}/{folder}") if self._may_be_here(folder) else {}
+
+    @cached_property
+    def _at_top(self) -> frozenset[str]:
+        """What is in the run folder here: of a thousand runs most have few of the files that are asked for."""
+        try:
+            return frozenset(os.listdir(self._path))  # noqa: PTH208
+        except OSError:
+            return frozenset()
+
+    @cached_property
     def _is_elsewhere(self) -> bool:
         """Whether files that are not here may be somewhere: on another machine, or, while it runs, in a container."""
-        return self._backend.is_far or not self._run.state.is_end
+        return not self._is_over or self._backend.is_far
 
     @cached_property
     def _kept(self) -> Mapping[str, int] | None:
         """Of a run elsewhere whose records were brought here when it ended: the files below ``logs``; else None."""
-        if not self._run.state.is_end or not self.is_far:
+        if not self._is_over or not self.is_far:
             return None
         try:
             logs: dict[str, int] = json.loads((self._folder / layout.KEPT_DOCUMENT).read_bytes())["logs"]
@@ -164,7 +191,16 @@ def _variables(text: bytes) -> dict[str, str]:
         return {}
 
 
-def _sizes(folder: Path) -> dict[str, int]:
+def _size(file: str) -> int | None:
+    """None for what is no file."""
+    try:
+        told = os.stat(file)  # noqa: PTH116
+    except OSError:
+        return None
+    return told.st_size if stat.S_ISREG(told.st_mode) else None
+
+
+def _sizes(folder: str) -> dict[str, int]:
     """The files below a folder: relative path -> bytes. Links to folders are not followed."""
     found: dict[str, int] = {}
     pending = [""]

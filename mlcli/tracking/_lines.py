@@ -12,8 +12,9 @@ def blocks(path: Path, offset: int) -> Iterator[bytes]:
     """The whole lines from ``offset`` to the end, some megabytes at a time, each block ending with a line break. What
     stands behind the last line break is not a line yet.
     """
-    with path.open("rb", buffering=0) as file:
-        file.seek(offset)
+    with open(path, "rb", buffering=0) as file:  # noqa: PTH123  (a thousand runs)
+        if offset:
+            file.seek(offset)
         rest = b""
         while data := file.read(BLOCK):
             whole, line_break, tail = data.rpartition(b"\n")

@@ -57,10 +57,11 @@ class PrintedReader(TrackingReader):
         if path is None:
             return Seen()
         stand, digest = _stand_of(before), _points.digest_of(before)
-        if path.stat().st_size < stand.size:
+        now = path.stat()
+        if now.st_size < stand.size:
             stand, digest = _Stand(), _points.Digest()
         metrics = dict(digest.metrics)
-        time_ms = int(path.stat().st_mtime * 1000)
+        time_ms = int(now.st_mtime * 1000)
         for block in blocks(path, stand.size):
             found, stand = new_points(block, stand, time_ms)
             for name, points in found.items():
