@@ -7,6 +7,7 @@ is created, so the next one that drives finds every trial there is, goes on with
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -30,11 +31,11 @@ from mlcli.operations.carry import (
     submitted,
 )
 from mlcli.operations.queueing import bring
-from mlcli.operations.sweep_growth import Changes, running_s
+from mlcli.operations.sweep_growth import Changes, alone, running_s
 from mlcli.operations.sweep_reuse import Reuse, note_beginning, note_end
 from mlcli.operations.sweep_submit import policy_of, sampler_of
 from mlcli.operations.trial_watch import Logged, Watch
-from mlcli.operations.trials import Journal, SweepRecord, load_record
+from mlcli.operations.trials import Journal, SweepRecord, load_attempts, load_record
 from mlcli.operations.warm_start import earlier_trials
 from mlcli.ports.backends import Prepared, Submission, Submitted
 from mlcli.ports.sampling import EXHAUSTED
@@ -64,11 +65,20 @@ def drive(services: Services, name: str) -> None:
             with failures_told(services, name, lease):
                 drivers.append(_Driver(services, name, lease))
             is_resumed = any(driver.run() for driver in drivers)
+            if not drivers and services.runs.get(name).state.is_end:  # it cannot go on; its trials may run all the same
+                _end_live(services, load_attempts(services.runs, name), "the sweep has ended")
     except LeaseLostError:
         return  # this process was stopped for so long that another drives the sweep
     finally:
         with suppress(StoreError):
             services.runs.release(lease)
+
+
+def _end_live(services: Services, attempts: Sequence[Attempt], why: str) -> None:
+    for attempt in attempts:
+        if attempt.is_live:
+            with suppress(MlcliError, OSError):
+                cancel(services, attempt.run, Reason.SWEEP_ENDING, why)
 
 
 class _Driver:
@@ -378,12 +388,13 @@ class _Driver:
         note_end(self._services, self._name)
         missed = unseen(self._attempts(), self._search.objective)
         message = "; ".join(filter(None, (action.message, missed)))
-        self._sweep = self._runs.append(self._name, Event(action.reason, time.time(), message), self._lease)
+        with alone(self._services, self._name):
+            if self._changes.any():  # somebody has let it grow just now
+                self._read_record()
+                return
+            self._sweep = self._runs.append(self._name, Event(action.reason, time.time(), message), self._lease)
 
     def _give_up(self, why: str) -> None:
         """End what runs, then the sweep."""
-        for attempt in self._attempts():
-            if attempt.is_live:
-                with suppress(MlcliError, OSError):
-                    cancel(self._services, attempt.run, Reason.SWEEP_ENDING, why)
+        _end_live(self._services, self._attempts(), why)
         self._runs.append(self._name, Event(Reason.TRIALS_FAILED, time.time(), why), self._lease)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mlcli.domain.errors import MlcliError, UsageError
+from mlcli.domain.errors import MlcliError, StoreError, UsageError
 from mlcli.domain.run import Event, Run
 from mlcli.domain.state import Reason, State
 from mlcli.domain.sweep import Search
@@ -78,7 +78,7 @@ def resume(
     Raises NotFoundError, UsageError for a job that is no sweep, MlcliError where there is nothing to go on with.
     """
     _sweep(services, name, "resumed")
-    with _alone(services, name):
+    with alone(services, name):
         run, record = services.runs.get(name), load_record(services.runs, name)
         attempts = load_attempts(services.runs, name)
         grown = record if change is None else _with_limits(record, change(record.search.get("limits") or {}))
@@ -109,8 +109,8 @@ def _sweep(services: Services, name: str, what: str) -> Run:
 
 
 @contextmanager
-def _alone(services: Services, name: str) -> Iterator[None]:
-    """Of two who change a sweep at once the second one sees what the first has made of it."""
+def alone(services: Services, name: str) -> Iterator[None]:
+    """Of two who change a sweep at once, or end it, the second one sees what the first has made of it. Raises StoreError."""
     import fcntl
 
     try:
@@ -118,7 +118,7 @@ def _alone(services: Services, name: str) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
     except OSError as refused:
-        raise MlcliError(f"sweep {name} cannot be changed: {refused.strerror or refused}") from refused
+        raise StoreError(f"sweep {name} cannot be changed: {refused.strerror or refused}") from refused
 
 
 def _with_limits(record: SweepRecord, limits: Mapping[str, int]) -> SweepRecord:

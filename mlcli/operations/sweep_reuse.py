@@ -11,7 +11,6 @@ import functools
 import hashlib
 import json
 import shutil
-import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
@@ -127,6 +126,8 @@ def _interpreter(place: str, *, ask: bool) -> Path | None:
             return Path(place)
     if not ask:
         return None
+    import subprocess
+
     asked = [place, "-I", "-c", "import sys; print(sys.executable)"]
     with suppress(OSError, subprocess.SubprocessError):
         answer = subprocess.run(
