@@ -89,7 +89,8 @@ def trials(records: Sequence[Record]) -> RenderableType:
         metric = "" if record["metric"] is None else figure(record["metric"])
         mark = " *" if record["best"] else ""
         took = "" if record["duration_s"] is None else span(record["duration_s"])
-        table.add_row(str(record["trial"]), status(record), *map(text, values), text(metric + mark), took)
+        state = status(record).append(" (reused)" if record["reused"] else "")
+        table.add_row(str(record["trial"]), state, *map(text, values), text(metric + mark), took)
     return table
 
 
@@ -133,7 +134,7 @@ def progress(report: Report, now: float) -> str:
     total = report.search.limits.max_total_trials
     said = f"{report.ended} of {total} trials have ended"
     if report.run.state is State.PAUSED:
-        return f"{said}; paused: {report.run.message}"
+        return f"{said}; paused until: mlcli job resume -n {report.run.name}"
     started = report.run.started_at
     if report.run.state.is_end or started is None or not report.ended:
         return said

@@ -46,6 +46,7 @@ def test_a_finished_trial_of_the_same_is_not_made_again(sweeps: Sweeps):
     assert sweeps.show("second")["status_message"] == "4 trials: 2 reused, 2 completed"
     assert [run for run in sweeps.ran() if run.startswith("second")] == ["second_1", "second_3"]
     assert [one["metric"] for one in sweeps.trials("second")] == [0, 1, 2, 3]
+    assert sweeps.mlcli("sweep", "trials", "-n", "second", tty=True).stdout.count("Completed (reused)") == 2
     assert sweeps.mlcli("sweep", "best", "-n", "second").json["name"] == "first_0"
     assert sweeps.mlcli("job", "download", "-n", "second").code == 0
     assert (sweeps.mlcli.cwd / "second" / "outputs" / "x").read_text() == "0\n"
