@@ -15,7 +15,7 @@ NOUN = Noun(
     NOUNS["model"],
     ignored=assets.IGNORED,
     absent={
-        "register": "mlcli model create -n NAME -p PATH; of what a run has made: -p azureml://jobs/RUN/outputs/model"
+        "register": "mlcli model create -n NAME -p PATH; of what a run has made: -p runs:/RUN/outputs/model"
     },
 )
 

@@ -34,6 +34,7 @@ experiment_name = 'my_experiment'
 experiment = Experiment(workspace=ws, name=experiment_name)
 
 my_compute_target = ComputeTarget(workspace=ws, name='my-compute')
+assert Environment.get(workspace=ws, name="AzureML-Minimal").reference == "azureml:AzureML-Minimal@latest"
 myenv = Environment("user-managed-env")
 myenv.python.user_managed_dependencies = True
 

@@ -23,15 +23,18 @@ LATER = "not there yet"
 AZURE = "of the cloud alone"
 SECTIONS = {
     "2020": {
-        "local computer": "test_submit_script.test_it_runs_the_script_and_follows_it",
-        "Azure Machine Learning compute": "test_submit_script.test_a_compute_made_for_the_run_goes_with_it",
-        "remote virtual machines": "test_seeds.test_a_remote_machine",
+        "local computer": "test_api.test_the_code_of_2020_runs",
+        "run-based creation of a compute": "test_submit_script.test_a_compute_made_for_the_run_goes_with_it",
+        "Azure Machine Learning compute": "test_api.test_the_code_of_2020_runs",
+        "remote virtual machines": "test_api.test_a_machine_is_attached",
+        "remote virtual machines, by the command line": "test_seeds.test_a_remote_machine",
         "Azure HDInsight": LATER,
         "Azure Batch": AZURE,
         "the studio": AZURE,
         "VS Code": AZURE,
         "set up with the command line": "test_seeds.test_the_command_line",
-        "submit with the SDK": "test_api.test_the_documents_code_runs",
+        "submit with the SDK": "test_api.test_the_code_of_2020_runs",
+        "folder attach": "test_real_folder.test_it_runs_unmodified",
         "structure of a run configuration": "test_seeds.test_a_copied_and_edited_run_configuration",
         "create an experiment": "test_seeds.test_the_command_line",
         "script run": "test_seeds.test_the_command_line",
@@ -44,7 +47,9 @@ SECTIONS = {
         "select a compute target": "test_api.test_the_documents_code_runs",
         "create an environment": "test_api.test_environments",
         "script run configuration": "test_api.test_the_documents_code_runs",
-        "distributed jobs": LATER,
+        "a curated environment": "test_api.test_the_documents_code_runs",
+        "distributed jobs, as they are written": "test_api.test_distributed_jobs",
+        "distributed jobs, run": LATER,
         "submit": "test_api.test_the_documents_code_runs",
         "snapshot": "test_seeds.test_git_facts_and_the_snapshot",
         "outputs and logs": "test_api.test_the_documents_code_runs",
@@ -53,7 +58,8 @@ SECTIONS = {
     "2018": {
         "single node": "test_api.test_estimators_of_2018",
         "distributed, custom images": "test_api.test_estimators_of_2018",
-        "datastores as arguments (ds.as_mount())": LATER,
+        "datastores as arguments (ds.as_mount())": "test_api.test_data_of_a_datastore_is_an_argument",
+        "print(run.get_details().status)": "test_api.test_data_of_a_datastore_is_an_argument",
     },
 }
 
