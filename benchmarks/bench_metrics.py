@@ -1,4 +1,6 @@
-"""Reading what runs logged: one name of a million points, and the latest metrics of a thousand runs. Times in ms."""
+"""Reading what runs logged: one name of a million points, the latest metrics of a thousand runs, and how soon a sweep knows a
+value. Times in ms.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +9,7 @@ import math
 import os
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -19,6 +22,30 @@ from mlcli.domain.run import Run
 from mlcli.domain.state import Reason
 
 POINTS = 1_000_000
+STOPPED = 8
+# The first trial logs a good value and waits for the others; each of these logs a bad one and is stopped for it.
+TRIAL = """
+import glob, json, os, signal, sys, time, urllib.request
+here, number = sys.argv[1], int(sys.argv[2])
+def log(name, value):
+    point = {"run_id": os.environ["MLFLOW_RUN_ID"], "key": name, "value": value, "timestamp": 0}
+    headers = {"Authorization": "Bearer " + os.environ["MLFLOW_TRACKING_TOKEN"]}
+    uri = os.environ["MLFLOW_TRACKING_URI"] + "/api/2.0/mlflow/runs/log-metric"
+    urllib.request.urlopen(urllib.request.Request(uri, json.dumps(point).encode(), headers)).read()
+def stopped(*_):
+    open(f"{here}/{number}", "w").write(str((time.perf_counter() - logged) * 1000))
+    os._exit(1)
+if number == 0:
+    log("score", 1)
+    while len(glob.glob(here + "/*")) < %d: time.sleep(0.1)
+    sys.exit()
+log("begun", 1)
+time.sleep(0.3)
+signal.signal(signal.SIGTERM, stopped)
+log("score", 0)
+logged = time.perf_counter()
+time.sleep(60)
+"""
 RUNS = 1_000
 ROUNDS = 7
 
@@ -32,7 +59,7 @@ def run() -> list[tuple[str, float, float]]:
         for number in range(RUNS):
             write_run(root, f"run_{number:04}", number, points(20, number))
         with mock.patch.dict(os.environ, {"MLCLI_HOME": str(home)}):
-            return [*of_one_name(), *leaderboard(root)]
+            return [*of_one_name(), *leaderboard(root), *sweep(home)]
 
 
 def of_one_name() -> list[tuple[str, float, float]]:
@@ -59,6 +86,30 @@ def leaderboard(root: Path) -> list[tuple[str, float, float]]:
         ("latest metrics of 1,000 runs, looked at before, ms", median(look), 300.0),
         ("latest metrics of 1,000 runs, what is kept of them lost, ms", median(look, lambda: forget(root)), 600.0),
     ]
+
+
+def sweep(home: Path) -> list[tuple[str, float, float]]:
+    """From a trial's logging to the signal that stops it: the value is read, judged, and acted upon."""
+    here = home / "stopped"
+    here.mkdir()
+    (home / "trial.py").write_text(TRIAL % STOPPED)
+    job = {
+        "type": "sweep",
+        "trial": {
+            "command": f"{sys.executable} {home}/trial.py {here} ${{{{search_space.x}}}}",
+            "environment": "current",
+        },
+        "search_space": {"x": {"type": "choice", "values": list(range(STOPPED + 1))}},
+        "sampling_algorithm": "grid",
+        "objective": {"primary_metric": "score", "goal": "maximize"},
+        "early_termination": {"type": "bandit", "slack_amount": 0.1, "evaluation_interval": 1},
+        "limits": {"max_total_trials": STOPPED + 1, "max_concurrent_trials": 2},
+    }
+    (home / "sweep.yml").write_text(json.dumps(job))
+    command("job", "create", "-f", str(home / "sweep.yml"), "--stream", "-o", "none")
+    taken = [float(path.read_text()) for path in here.iterdir()]
+    assert len(taken) == STOPPED, taken
+    return [("from a trial's logging of a metric to the stop for its value, ms", statistics.median(taken), 100.0)]
 
 
 def forget(root: Path) -> None:
