@@ -14,9 +14,7 @@ from mlcli.operations.assets import MODEL
 NOUN = Noun(
     NOUNS["model"],
     ignored=assets.IGNORED,
-    absent={
-        "register": "mlcli model create -n NAME -p PATH; of what a run has made: -p runs:/RUN/outputs/model"
-    },
+    absent={"register": "mlcli model create -n NAME -p PATH; of what a run has made: -p runs:/RUN/outputs/model"},
 )
 
 
