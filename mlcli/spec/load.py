@@ -217,11 +217,23 @@ def _compose(text: str, lines: list[str]) -> tuple[Node | None, list[Fault]]:
 
 def _not_a_job(root: Node | None) -> list[Fault]:
     if root is None or root.value is None:
-        return [Fault(1, 1, "empty-file", "the file is empty", "a job needs at least 'command' and 'environment'")]
+        return [
+            Fault(
+                1,
+                1,
+                "empty-file",
+                "the file is empty",
+                "a job needs at least 'command' and 'environment', a run configuration a 'script'",
+            )
+        ]
     if not isinstance(root.value, dict):
         what = "a list" if isinstance(root.value, list) else "a single value"
-        message = f"the file holds {what}; a job file is a map of 'key: value' lines"
-        return [Fault(root.mark.line, root.mark.column, "not-a-mapping", message, "start with 'command: ...'")]
+        message = f"the file holds {what}, and not a map of 'key: value' lines"
+        return [
+            Fault(
+                root.mark.line, root.mark.column, "not-a-mapping", message, "start with a key, such as 'command: ...'"
+            )
+        ]
     return []
 
 
