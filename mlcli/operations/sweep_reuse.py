@@ -150,15 +150,23 @@ def _packages(interpreter: Path) -> Iterator[list[Any]]:
             yield [str(folder), folder.stat().st_mtime_ns]
 
 
-def _recipe(services: Services, record: SweepRecord, *, still: bool) -> str | None:
-    """The hash of everything but values that a trial is made from; None when it is not known. ``still``: as it is right now, for
-    a sweep that goes on.
-    """
+def _is_as_noted(services: Services, sweep: str) -> bool:
+    """Whether its trials would still be made from what was written down."""
+    noted: Mapping[str, Any] = services.runs.document(sweep, _MADE_OF) or {}
+    return noted.get("ingredients") == _ingredients(services, sweep)
+
+
+def _was_as_noted(services: Services, sweep: str) -> bool:
+    """Whether all its trials were made from what was written down; of a sweep that goes on, or was given up, as far as can be seen."""
+    noted: Mapping[str, Any] = services.runs.document(sweep, _MADE_OF) or {}
+    return bool(noted.get("held")) or _is_as_noted(services, sweep)
+
+
+def _recipe(services: Services, record: SweepRecord) -> str | None:
+    """The hash of everything but values that a trial is made from; None when it is not known."""
     if unknown(services, record.sweep) is not None:
         return None
     noted = services.runs.document(record.sweep, _MADE_OF)
-    if (still or not noted["held"]) and noted["ingredients"] != _ingredients(services, record.sweep):
-        return None
     plan, job = record.template["plan"], record.job
     variables = {**plan["environment"]["spec"]["environment_variables"], **(job.get("environment_variables") or {})}
     made_of = {
@@ -169,6 +177,7 @@ def _recipe(services: Services, record: SweepRecord, *, still: bool) -> str | No
         "outputs": [[entry["name"], entry["type"]] for entry in plan["outputs"]],
         "variables": {name: str(value) for name, value in variables.items()},
         "resources": plan["resources"],
+        "distribution": job.get("distribution"),
     }
     return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()
 
@@ -195,13 +204,13 @@ class Reuse:
         if not self._is_possible:
             return None
         if self._known is None:
-            self._recipe = _recipe(self._services, self._record, still=True)
+            self._recipe = _recipe(self._services, self._record)
             self._known = dict(self._others())
         wanted = _text(trial.values)
         same = (one for one in own.values() if one.trial.values == trial.values and _is_whole(one))
         mine = next((one for one in same if _text(one.trial.values) == wanted), None)  # 1 is not true here
         found = (mine, self._metric) if mine is not None else self._known.get(wanted)
-        if found is None or self._recipe is None or self._recipe != _recipe(self._services, self._record, still=True):
+        if found is None or self._recipe is None or not _is_as_noted(self._services, self._record.sweep):
             return None
         return self._taken(trial, *found)
 
@@ -215,8 +224,8 @@ class Reuse:
     def _of(self, sweep: str) -> Iterator[tuple[str, tuple[Attempt, str]]]:
         try:
             record = load_record(self._services.runs, sweep)
-            same = record.template["snapshot"] == self._record.template["snapshot"]
-            if same and self._recipe is not None and self._recipe == _recipe(self._services, record, still=False):
+            same = self._recipe is not None and self._recipe == _recipe(self._services, record)
+            if same and _was_as_noted(self._services, sweep):
                 metric = record.parsed().objective.primary_metric
                 for one in load_attempts(self._services.runs, sweep):
                     if _is_whole(one):
