@@ -57,8 +57,7 @@ def line(record: Record, report: Report) -> str:
     told = f"{metric}={figure(record['metric'])}" if record["metric"] is not None else f"no {metric}"
     values = " ".join(f"{name}={figure(value)}" for name, value in record["values"].items())
     best = "  best so far" if record["best"] else ""
-    is_told = record["status"] != "Completed" or record["reused"]
-    why = f"  ({record['status_message']})" if is_told and record["status_message"] else ""
+    why = f"  ({record['status_message']})" if record["status_message"] else ""
     return printable(f"trial {record['trial']}  {record['status']}  {told}  {values}{best}{why}")
 
 

@@ -193,13 +193,28 @@ _WORDS = {
 
 
 def unseen(attempts: Sequence[Attempt], objective: Objective) -> str | None:
-    """That trials completed and none has logged the metric that the sweep is about, and what they have logged."""
-    if not _any_completed(attempts) or any(objective.primary_metric in one.names for one in attempts):
+    """That trials completed and none has a value of the metric that the sweep is about, and what they have logged."""
+    if not _any_completed(attempts) or objective.best(one.trial for one in attempts) is not None:
         return None
-    names = sorted(frozenset[str]().union(*(one.names for one in attempts)))
-    shown = f"they logged: {', '.join(names[:_MOST_NAMES])}" if names else "they logged no metrics"
-    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
-    return f"no trial logged {objective.primary_metric!r}, the primary metric; {shown}{more}"
+    names = frozenset[str]().union(*(one.names for one in attempts))
+    if objective.primary_metric in names:
+        return f"no trial logged a finite number as {objective.primary_metric!r}, the primary metric"
+    return f"no trial logged {objective.primary_metric!r}, the primary metric; {_seen(names, 'they')}"
+
+
+def lacking(one: Attempt, objective: Objective) -> str:
+    """What a trial that completed without a value of the metric has logged instead; nothing for others."""
+    if one.trial.state is not State.COMPLETED or objective.best([one.trial]) is not None:
+        return ""
+    if objective.primary_metric in one.names:
+        return f"it logged no finite number as {objective.primary_metric!r}"
+    return f"it did not log {objective.primary_metric!r}; {_seen(one.names, 'it')}"
+
+
+def _seen(names: frozenset[str], who: str) -> str:
+    shown = sorted(names)
+    more = f" and {len(shown) - _MOST_NAMES} more" if len(shown) > _MOST_NAMES else ""
+    return f"{who} logged: {', '.join(shown[:_MOST_NAMES])}{more}" if shown else f"{who} logged no metrics"
 
 
 def run_name(sweep: str, number: int, attempt: int = 0) -> str:

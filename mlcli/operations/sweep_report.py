@@ -15,7 +15,7 @@ from mlcli.domain.job import Scalar
 from mlcli.domain.run import Run
 from mlcli.domain.state import Reason, State
 from mlcli.domain.sweep import Search
-from mlcli.domain.trials import Attempt, tally, unseen
+from mlcli.domain.trials import Attempt, lacking, tally, unseen
 from mlcli.operations import layout, observe
 from mlcli.operations.times import iso_time
 from mlcli.operations.trial_watch import Logged
@@ -39,7 +39,6 @@ class Row:
     message: str
     values: Mapping[str, Scalar]
     metric: float | None
-    logged: int
     started_at: float | None
     ended_at: float | None
     reused: bool = False
@@ -160,10 +159,9 @@ class Reader:
             run=one.run,
             state=one.trial.state,
             reason=child.reason if child is not None and one.reason is Reason.SUBMITTED else one.reason,
-            message=one.message,
+            message=one.message or lacking(one, self._search.objective),
             values=flat(one.trial.values),
             metric=goal.metric(score) if math.isfinite(score) else None,
-            logged=len(one.trial.metrics),
             started_at=one.started_at or (child.started_at if child else None),
             ended_at=one.ended_at or (child.ended_at if child else None),
             reused=one.reused,

@@ -152,7 +152,12 @@ def test_a_metric_that_nobody_logs_is_told_with_the_names_that_were_logged():
     assert unseen([silent], objective) == "no trial logged 'accuracy', the primary metric; they logged no metrics"
     other = replace(silent, names=frozenset({"acc", "loss"}))
     assert "they logged: acc, loss" in (unseen([other], objective) or "")
-    assert unseen([other, replace(silent, names=frozenset({"accuracy"}))], objective) is None
+    for metric, said in (
+        (0.5, None),
+        (float("nan"), "no trial logged a finite number as 'accuracy', the primary metric"),
+    ):
+        trial = replace(silent.trial, metrics=(metric,))
+        assert unseen([other, replace(silent, trial=trial, names=frozenset({"accuracy"}))], objective) == said
     assert unseen([attempt(0, Reason.COMMAND_FAILED)], objective) is None
 
 

@@ -120,18 +120,29 @@ def test_trials_that_fail_here_and_there_count_and_the_sweep_completes(sweeps: S
 
 
 @pytest.mark.parametrize(
-    ("command", "warning"),
+    ("command", "warning", "told"),
     [
-        ("true", "no trial logged 'loss', the primary metric; they logged no metrics"),
+        (
+            "true",
+            "no trial logged 'loss', the primary metric; they logged no metrics",
+            "it did not log 'loss'; it logged no metrics",
+        ),
         (
             "echo metric: val_loss=1 acc=2",
             "no trial logged 'loss', the primary metric; they logged: acc, val_loss",
+            "it did not log 'loss'; it logged: acc, val_loss",
+        ),
+        (
+            "echo metric: loss=nan",
+            "no trial logged a finite number as 'loss', the primary metric",
+            "it logged no finite number as 'loss'",
         ),
     ],
 )
-def test_trials_that_log_nothing_or_something_else(sweeps: Sweeps, command, warning):
+def test_trials_that_log_nothing_or_something_else(sweeps: Sweeps, command, warning, told):
     done = sweeps.run(sweeps.file(command, limits={"max_total_trials": 2}))
     assert done.code == 0, done.stderr
+    assert f"trial 1  Completed  no loss  x=1  ({told})" in done.stdout
     shown = sweeps.show()
     assert (shown["status"], shown["sweep"]["warning"]) == ("Completed", warning)
     assert warning in shown["status_message"]
