@@ -57,6 +57,7 @@ class Datastore:
 
         self.name = name or datastores.DEFAULT
         datastores.get(workspace.services, self.name)
+        datastores.make_folder(workspace.services, self.name)
 
     @classmethod
     def get(cls, workspace: InWorkspace, datastore_name: str) -> Datastore:

@@ -72,6 +72,12 @@ def definition(services: Services, name: str) -> dict[str, Any]:
     return {**asset.document, **{key: value for key, value in apart.items() if value}}
 
 
+def make_folder(services: Services, name: str) -> None:
+    """Make the folder of one that is there without being made, so that all of it can be read before anything is in it."""
+    if _registered(services, name) is None:
+        folder(services, name).mkdir(parents=True, exist_ok=True)
+
+
 def folder(services: Services, name: str) -> Path:
     """The folder that a datastore is. Raises NotFoundError, UnsupportedError for one that is none."""
     asset = _registered(services, name)

@@ -182,8 +182,10 @@ def test_data_of_a_datastore_is_an_argument(mlcli: Mlcli, folder: Path) -> None:
         "import os, sys; print(sorted(os.listdir(sys.argv[2])), open(sys.argv[4] + '/data.csv').read(), sys.argv[5:])"
     )
     (folder / "project" / "read.py").write_text(code)
+    made = python(mlcli, "from mlcli import Workspace; print(Workspace().get_default_datastore().as_mount())")
+    assert made.stdout.strip() == "$AZUREML_DATAREFERENCE_workspaceblobstore"
     [store] = [one["path"] for one in ok(mlcli("datastore", "list")) if one["name"] == "workspaceblobstore"]
-    (Path(store) / "iris").mkdir(parents=True)
+    (Path(store) / "iris").mkdir()
     (Path(store) / "iris" / "data.csv").write_text("1,2")
     done = python(mlcli, OF_2018)
     assert done.returncode == 0, done.stderr
