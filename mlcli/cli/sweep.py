@@ -59,7 +59,7 @@ def trials(
         return row.metric is None, 0.0 if row.metric is None else -goal.score(row.metric)
 
     rows = sorted(found.rows, key=place) if sort == "metric" else found.rows
-    records = [row.as_record(best.run if best else None) for row in rows]
+    records = [row.as_record(best) for row in rows]
     session.console.emit(records, view=sweep_views.trials, columns=sweep_views.row, logged_names=True)
 
 
@@ -90,7 +90,7 @@ def best(
         from mlcli.cli.jobfile import write
 
         write(sweep_report.as_command(session.services, run, row), save_as)
-    session.console.emit(row.as_record(row.run), view=sweep_views.one, columns=sweep_views.row, logged_names=True)
+    session.console.emit(row.as_record(row), view=sweep_views.one, columns=sweep_views.row, logged_names=True)
 
 
 @NOUN.command(

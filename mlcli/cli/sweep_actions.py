@@ -103,5 +103,5 @@ class _Lines:
         for row in report.rows:
             if row.state.is_end and row.number not in self._told:
                 self._told.add(row.number)
-                record: dict[str, Any] = row.as_record(best.run if best else None)
+                record: dict[str, Any] = row.as_record(best)
                 self._console.log((sweep_views.line(record, report) + "\n").encode(errors="replace"))

@@ -115,10 +115,9 @@ class Live:
 def table(report: Report, now: float) -> RenderableType:
     """The latest trials, the best one, and how far it is."""
     best = report.best
-    name = best.run if best else None
-    shown = [one.as_record(name) for one in report.rows[-_ROWS:]]
+    shown = [one.as_record(best) for one in report.rows[-_ROWS:]]
     if best is not None and best.number < len(report.rows) - _ROWS:
-        shown.insert(0, best.as_record(name))
+        shown.insert(0, best.as_record(best))
     parts = [trials(shown)]
     metric = report.search.objective.primary_metric
     if best is not None and best.metric is not None:

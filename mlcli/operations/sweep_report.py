@@ -43,8 +43,8 @@ class Row:
     ended_at: float | None
     reused: bool = False
 
-    def as_record(self, best: str | None) -> dict[str, Any]:
-        """As ``sweep trials`` prints it."""
+    def as_record(self, best: Row | None) -> dict[str, Any]:
+        """As ``sweep trials`` prints it. ``best``: the best trial."""
         took = None
         if self.started_at is not None and self.ended_at is not None:
             took = round(max(0.0, self.ended_at - self.started_at), 3)
@@ -56,7 +56,7 @@ class Row:
             "status_message": self.message,
             "metric": self.metric,
             "values": dict(self.values),
-            "best": self.run == best,
+            "best": best is not None and self.number == best.number,  # two trials may have reused one run
             "reused": self.reused,
             "start_time": iso_time(self.started_at),
             "end_time": iso_time(self.ended_at),

@@ -76,6 +76,7 @@ def test_within_one_sweep_no_value_is_tried_twice_and_changed_inputs_end_it(swee
     file = sweeps.file(changes, space, inputs=inputs, limits=limits, sampling_algorithm="random")
     create(sweeps, file, "s", "--reuse")
     assert reused(sweeps, "s") == ["s_0"] * 3
+    assert [one["best"] for one in sweeps.trials("s")] == [True, False, False, False]
     create(sweeps, file, "c", "--reuse", "--set", "trial.environment_variables.B=1", "limits.max_total_trials=2")
     assert reused(sweeps, "c") == []
     create(sweeps, file, "d", "--reuse", "--set", "trial.environment_variables.B=1", "limits.max_total_trials=1")
