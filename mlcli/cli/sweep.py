@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -68,6 +69,7 @@ def trials(
     "mlcli sweep best -n my_sweep",
     "mlcli sweep best -n my_sweep --save-as best.yml",
     "mlcli sweep best -n my_sweep --query values",
+    "mlcli sweep best -n my_sweep --flags",
 )
 def best(
     session: Session,
@@ -77,10 +79,12 @@ def best(
         Path | None,
         flag("--save-as", "-a", metavar="FILE", parse=Path, help="Write a command job with its values to this file."),
     ] = None,
+    flags: Annotated[bool, flag("--flags", help="Print its values as flags alone: --rate 0.1 --kind tree.")],
 ) -> None:
     """Show the best trial of a sweep.
 
-    With --save-as its values are put into the sweep's command: a job file of its own.
+    With --save-as its values are put into the sweep's command: a job file of its own. With --flags they are printed for a
+    shell to put behind a command.
     """
     from mlcli.operations import sweep_report
 
@@ -90,6 +94,9 @@ def best(
         from mlcli.cli.jobfile import write
 
         write(sweep_report.as_command(session.services, run, row), save_as)
+    if flags:
+        session.console.log(f"{shlex.join(sweep_report.as_flags(row))}\n".encode())
+        return
     session.console.emit(row.as_record(row), view=sweep_views.one, columns=sweep_views.row, logged_names=True)
 
 

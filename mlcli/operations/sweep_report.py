@@ -21,7 +21,7 @@ from mlcli.operations.times import iso_time
 from mlcli.operations.trial_watch import Logged
 from mlcli.operations.trials import load_attempts, load_record
 from mlcli.ports.services import Services
-from mlcli.spec.sweep import with_values
+from mlcli.spec.sweep import texts, with_values
 
 _LOOK_EVERY_S = 1.0
 _SHOW_EVERY_S = 0.2
@@ -187,6 +187,15 @@ def as_command(services: Services, run: Run, row: Row) -> dict[str, Any]:
     """The document of a command job that does what that trial did."""
     values = next(one.trial.values for one in load_attempts(services.runs, run.name) if one.run == row.run)
     return with_values(load_record(services.runs, run.name).job, values)
+
+
+def as_flags(row: Row) -> list[str]:
+    """A trial's values as arguments of a command line: ``--rate``, ``0.1``; in one word where a value looks like a flag."""
+    words = []
+    for name, value in texts(row.values).items():
+        word = name if name.startswith("-") else f"--{name}"
+        words += [f"{word}={value}"] if value.startswith("-") else [word, value]
+    return words
 
 
 def follow(

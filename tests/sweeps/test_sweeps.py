@@ -62,6 +62,7 @@ def test_the_best_trial_as_a_job_of_its_own(sweeps: Sweeps):
         "x": 6,
         "word": "it's $HOME",
     }
+    assert sweeps.mlcli("sweep", "best", "-n", "s", "--flags").stdout == """--x 6 --word 'it'"'"'s $HOME'\n"""
     done = sweeps.mlcli("job", "create", "-f", "best.yml", "--stream", "-o", "none")
     assert (done.code, done.stdout) == (0, "metric: loss=0\nit's $HOME\n")
 
