@@ -290,11 +290,13 @@ class Noun:
     absent: Mapping[str, str] = field(default_factory=dict)
     commands: dict[str, Command] = field(default_factory=dict)
 
-    def command(self, name: str, *examples: str) -> Callable[[CommandFunction], CommandFunction]:
-        """Add the decorated function as the command ``name``."""
+    def command(
+        self, name: str, *examples: str, accepts: Mapping[str, Flag] | None = None
+    ) -> Callable[[CommandFunction], CommandFunction]:
+        """Add the decorated function as the command ``name``. ``accepts``: flags beside ``ignored``, for this command alone."""
 
         def add(function: CommandFunction) -> CommandFunction:
-            self.commands[name] = Command(function, examples, self.ignored)
+            self.commands[name] = Command(function, examples, {**self.ignored, **(accepts or {})})
             return function
 
         return add

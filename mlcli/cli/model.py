@@ -5,17 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from mlcli.cli import assets
+from mlcli.cli import assets, model_v1
 from mlcli.cli.command import Noun, Session
 from mlcli.cli.options import Sets, flag
 from mlcli.cli.tree import NOUNS
 from mlcli.operations.assets import MODEL
 
-NOUN = Noun(
-    NOUNS["model"],
-    ignored=assets.IGNORED,
-    absent={"register": "mlcli model create -n NAME -p PATH; of what a run has made: -p runs:/RUN/outputs/model"},
-)
+NOUN = Noun(NOUNS["model"], ignored=assets.IGNORED)
 
 
 @NOUN.command(
@@ -66,6 +62,7 @@ def create(
     assets.create(session, assets.read(MODEL, file, given, set_), copy=copy)
 
 
+model_v1.add(NOUN)
 assets.Common(NOUN, MODEL, "models", "iris").add()
 
 

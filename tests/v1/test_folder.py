@@ -198,7 +198,8 @@ def test_what_is_shown_goes_into_a_file_too(mlcli: Mlcli, folder: Path) -> None:
     ("typed", "said"),
     [
         (("run", "submit-pipeline", "-y", "p.yml"), "submit each step"),
-        (("model", "register", "-n", "m"), "mlcli model create -n NAME -p PATH"),
+        (("model", "register", "-n", "m"), "which files? give --asset-path PATH of a run, or --model-path PATH"),
+        (("model", "register", "-n", "m", "--asset-path", "outputs/x"), "which run? give --run RUN"),
         (("computetarget", "computeinstance", "start", "-n", "c"), "mlcli compute start -n NAME"),
         (("computetarget", "get-credentials", "-n", "local"), "there is nothing to log in to"),
     ],

@@ -26,6 +26,13 @@ def test_it_runs_the_script_and_follows_it(mlcli: Mlcli, project: Path) -> None:
     ok(mlcli("run", "download", "-t", "run.json", "-d", "got", cwd=project))
     assert (project / "got" / kept["runId"] / "outputs" / "model.txt").read_text() == "a model"
     assert "got ['--rate'" in mlcli("run", "monitor-logs", "-t", "run.json", cwd=project).stdout
+    typed = ("model", "register", "-n", "iris", "--model-framework", "Custom", "--tag", "a=b", "-t", "model.json")
+    made = ok(mlcli(*typed, "--asset-path", "outputs/model.txt", "-f", "run.json", cwd=project))
+    assert (made["version"], made["tags"]) == ("1", {"a": "b"})
+    assert json.loads((project / "model.json").read_text()) == made
+    ok(mlcli("model", "download", "-n", "iris", "-p", "models", cwd=project))
+    assert [file.read_text() for file in (project / "models").rglob("model.txt")] == ["a model"]
+    assert ok(mlcli(*typed, "-p", "train.py", cwd=project))["version"] == "2"
     ok(mlcli("run", "update", "-t", "run.json", "--add-tag", "stage=final", cwd=project))
     assert json.loads((project / "run.json").read_text())["tags"] == {"stage": "final"}
     assert [run["name"] for run in ok(mlcli("run", "list", cwd=project))] == [kept["runId"]]
