@@ -281,7 +281,7 @@ def show(session: Session, *, name: JobName, web: Web) -> None:
 
 
 _SINCE = "Only jobs created since: a date, a time, or 7d, 12h for so long ago."
-_PARENT = flag("--parent-job-name", "-p", metavar="NAME", help="Only children of this job.")
+_PARENT = flag("--parent-job-name", "--parent", "-p", metavar="NAME", help="Only children of this job.")
 
 
 @NOUN.command(

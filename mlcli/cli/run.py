@@ -124,7 +124,7 @@ def list_(
     ] = None,
     parent_run_id: Annotated[
         str | None,
-        flag("--parent-run-id", "--pipeline-run-id", metavar="RUN", help="Only children of this run."),
+        flag("--parent-run-id", "--parent", "--pipeline-run-id", metavar="RUN", help="Only children of this run."),
     ] = None,
     tags: Annotated[list[str], flags("--tags", "--tag", metavar="KEY[=VALUE]", help="Only runs with this tag.")],
     sort: Sort = None,

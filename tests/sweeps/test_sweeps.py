@@ -52,7 +52,8 @@ def test_a_sweep_from_its_file_to_its_best_trial(sweeps: Sweeps):
 def test_the_list_shows_sweeps_and_their_trials_when_asked(sweeps: Sweeps):
     sweeps.run(sweeps.file(SQUARE, limits={"max_total_trials": 2}))
     assert sweeps.mlcli("job", "list", "--query", "[].name").json == ["s"]
-    assert sorted(sweeps.mlcli("job", "list", "-p", "s", "--query", "[].name").json) == ["s_0", "s_1"]
+    for asked in (("job", "list", "-p"), ("run", "list", "--parent")):
+        assert sorted(sweeps.mlcli(*asked, "s", "--query", "[].name").json) == ["s_0", "s_1"]
 
 
 def test_the_best_trial_as_a_job_of_its_own(sweeps: Sweeps):
