@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import posixpath
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from itertools import islice
@@ -22,7 +22,7 @@ from mlcli.json_files import write_record
 from mlcli.ports.backends import Capabilities, Prepared, Rejected, RunHandle, Submission, Submitted, Unknown
 from mlcli.ports.schedulers import Scheduler
 from mlcli.ports.stores import SnapshotStore
-from mlcli.ports.transports import Transport
+from mlcli.ports.transports import Completed, Later, Transport
 
 _ASKED_AT_ONCE = 500  # run folders in one command line, well below the shortest limit (128 KB for one argument of ssh)
 
@@ -161,18 +161,34 @@ class BatchBackend(FolderBackend):
         """Lay out the run folder and start the agent in it. Each step is safe to do again after a kill at any point;
         once an agent has begun (or the run was cancelled before), nothing in the folder is touched again.
         """
+        self._lay_out_once(prepared, snapshots)
+        return self._start(prepared.plan.run_folder)
+
+    def begin(self, prepared: Prepared, snapshots: SnapshotStore | None) -> Submission | Later[Submission]:
+        """The same, but for the wait until the agent has begun."""
+        folder = prepared.plan.run_folder
+        self._lay_out_once(prepared, snapshots)
+        begun = self._transport.begin(self._scheduler.submit_argv(folder, **self._agent()))
+        if begun is None:
+            return self._start(folder)
+        return Later(begun.file, begun.is_there, lambda: self._told(begun.get))
+
+    def _lay_out_once(self, prepared: Prepared, snapshots: SnapshotStore | None) -> None:
         folder = prepared.plan.run_folder
         if all(self._transport.read(posixpath.join(folder, name)) is None for name in (agent.AGENT, agent.EXIT)):
             self._lay_out(prepared, snapshots)
             limits = asdict(prepared.allocation) if prepared.allocation else {}
             self._write_launch(folder, {**launch_record(prepared, self._settings.kill_grace_s), "limits": limits})
-        return self._start(folder)
 
     def _start(self, run_folder: str) -> Submission:
         """What submits may be run twice. While it is not known what has become of it over there, it is to be asked again."""
         argv = self._scheduler.submit_argv(run_folder, **self._agent())
+        return self._told(lambda: self._transport.run(argv, repeatable=self.is_far))
+
+    def _told(self, answer: Callable[[], Completed]) -> Submission:
+        """What the answer to a start says."""
         try:
-            return Submitted(self._scheduler.parse_submit(self._transport.run(argv, repeatable=self.is_far)))
+            return Submitted(self._scheduler.parse_submit(answer()))
         except TransportError as failed:
             if failed.transient and self.is_far:
                 raise

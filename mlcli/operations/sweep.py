@@ -40,6 +40,7 @@ from mlcli.operations.warm_start import earlier_trials
 from mlcli.ports.backends import Prepared, Submission, Submitted
 from mlcli.ports.sampling import EXHAUSTED
 from mlcli.ports.services import Services
+from mlcli.ports.transports import Later
 
 _LOOK_AT_SWEEP_S = 0.1
 _AT_ONCE_S = 0.05
@@ -189,6 +190,7 @@ class _Driver:
 
     def _look(self) -> None:
         """See what has become of the sweep and of its live trials."""
+        self._begun.update((run, (time.monotonic(), answer)) for run, answer in self._watch.started())
         names = self._watch.due()
         live = {one.run: one for one in self._journal.attempts.values() if one.is_live}
         for run in self._seen([name for name in names if name in live]):
@@ -346,7 +348,10 @@ class _Driver:
         if self._is_near and all(entry.action in _WITHOUT_PREPARATION for entry in plan.inputs):
             prepared = Prepared(plan, activation, snapshot)
             backend = self._services.backend(plan.backend)
-            answer = backend.submit(prepared, self._services.snapshots if snapshot else None)
+            answer = backend.begin(prepared, self._services.snapshots if snapshot else None)
+            if isinstance(answer, Later):
+                self._watch.starting(attempt.run, answer)
+                return
             self._begun[attempt.run] = time.monotonic(), answer
         else:
             bring(self._services, attempt.run)

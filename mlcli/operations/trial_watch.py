@@ -14,7 +14,9 @@ from mlcli.domain.run import Run
 from mlcli.operations import layout
 from mlcli.operations.findings import READERS, reader
 from mlcli.operations.run_files import RunFilesOf
+from mlcli.ports.backends import Submission
 from mlcli.ports.services import Services
+from mlcli.ports.transports import Later
 
 _POLL_S = 0.05
 _LOOK_AT_ALL_S = 1.0
@@ -31,6 +33,8 @@ class Watch:
         self._services = services
         self._agents: dict[str, int] = {}
         self._others: dict[str, str] = {}
+        self._starting: dict[str, Later[Submission]] = {}
+        self._answers: set[int] = set()
         self._carried_at: dict[str, float] = {}
         self._poll = select.poll()
         self._all_at = time.monotonic()
@@ -40,7 +44,24 @@ class Watch:
     @property
     def is_idle(self) -> bool:
         """Whether there is nothing to watch."""
-        return not self._agents and not self._others
+        return not self._agents and not self._others and not self._starting
+
+    def starting(self, run: str, answer: Later[Submission]) -> None:
+        """Its agent is about to begin; ``started`` tells when it has."""
+        self._starting[run] = answer
+        self._answers.add(answer.file)
+        self._poll.register(answer.file, select.POLLIN)
+
+    def started(self) -> list[tuple[str, Submission]]:
+        """Those whose start has been answered by now, and how; they are watched from now on."""
+        there = [run for run, answer in self._starting.items() if answer.is_there()]
+        told = [(run, self._starting.pop(run).get()) for run in there]
+        for file in self._answers - {answer.file for answer in self._starting.values()}:
+            self._answers.discard(file)
+            self._poll.unregister(file)
+        for run in there:
+            self.add(run)
+        return told
 
     def add(self, run: str) -> None:
         """Watch it from now on."""
@@ -70,6 +91,7 @@ class Watch:
     def forget(self, run: str) -> None:
         """It has ended."""
         self._others.pop(run, None)
+        self._starting.pop(run, None)
         self._carried_at.pop(run, None)
         descriptor = self._agents.pop(run, None)
         if descriptor is not None:
@@ -83,19 +105,24 @@ class Watch:
             for run in [*self._others]:
                 self.add(run)  # its agent may be there now
             return [*self._agents, *self._others]
-        return self._over(0.0)
+        return self._over()
 
     def wait(self, patience_s: float) -> None:
-        """Until one may have ended, but not for longer than that."""
+        """Until one may have begun or ended, but not for longer than that."""
         deadline = time.monotonic() + patience_s
-        while not self._over(max(0.0, min(deadline - time.monotonic(), _POLL_S if self._others else patience_s))):
-            if time.monotonic() >= deadline:
+        while True:
+            left = deadline - time.monotonic()
+            if self._poll.poll(max(0.0, min(left, _POLL_S if self._others else left)) * 1000):
+                return
+            if left <= 0 or self._ended_others():
                 return
 
-    def _over(self, timeout_s: float) -> list[str]:
-        ready = {descriptor for descriptor, _ in self._poll.poll(timeout_s * 1000)}
-        ended = [run for run, descriptor in self._agents.items() if descriptor in ready]
-        return ended + [run for run, record in self._others.items() if os.path.exists(record)]  # noqa: PTH110
+    def _over(self) -> list[str]:
+        ready = {descriptor for descriptor, _ in self._poll.poll(0)}
+        return [run for run, descriptor in self._agents.items() if descriptor in ready] + self._ended_others()
+
+    def _ended_others(self) -> list[str]:
+        return [run for run, record in self._others.items() if os.path.exists(record)]  # noqa: PTH110
 
     def is_time_to_carry(self, run: str, every_s: float) -> bool:
         """Whether it has not been carried for a while."""
@@ -113,7 +140,7 @@ class Watch:
 
     def close(self) -> None:
         """Let go of all of them."""
-        for run in [*self._agents, *self._others]:
+        for run in [*self._agents, *self._others, *self._starting]:
             self.forget(run)
 
 

@@ -13,6 +13,7 @@ from mlcli.domain.observation import Observation
 from mlcli.domain.plan import Plan
 from mlcli.ports.environments import Activation
 from mlcli.ports.stores import SnapshotStore
+from mlcli.ports.transports import Later
 
 
 @dataclass(frozen=True)
@@ -114,6 +115,10 @@ class Backend(ABC):
 
         ``snapshots``: where ``prepared.snapshot`` is, None when there is none.
         """
+
+    def begin(self, prepared: Prepared, snapshots: SnapshotStore | None) -> Submission | Later[Submission]:
+        """The same, for who has something else to do until the answer is there."""
+        return self.submit(prepared, snapshots)
 
     @abstractmethod
     def observe(self, runs: Sequence[RunHandle]) -> Mapping[str, Observation]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from mlcli.domain.errors import TransportError
 from mlcli.ports.stores import SnapshotStore
@@ -18,6 +19,20 @@ class Completed:
     code: int
     stdout: bytes
     stderr: bytes
+
+
+_Answer = TypeVar("_Answer")
+
+
+@dataclass(frozen=True)
+class Later(Generic[_Answer]):
+    """An answer that may still be to come. ``file``: a descriptor that can be read from when it may be there. ``get``: the answer,
+    waited for where it is not there; once.
+    """
+
+    file: int
+    is_there: Callable[[], bool]
+    get: Callable[[], _Answer]
 
 
 class Transport(ABC):
@@ -42,6 +57,10 @@ class Transport(ABC):
         ``repeatable``: it may be run twice, so that it is run again when no answer came. Any other is run once at most: no
         answer is then a transient error.
         """
+
+    def begin(self, argv: Sequence[str]) -> Later[Completed] | None:  # noqa: ARG002
+        """As ``run``, of a command that may be run twice, without waiting for it; None where it is to be run."""
+        return None
 
     @abstractmethod
     def python(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -13,7 +14,10 @@ from mlcli.transports import _starts
 
 
 class Starter:
-    """Answers what ``agent.py start`` would; None when it cannot, and the agent is to be started in the usual way."""
+    """Answers what ``agent.py start`` would. Raises OSError when it has died: the agent is to be started in the usual way.
+
+    ``file``: can be read from when there may be an answer.
+    """
 
     def __init__(self, agent_folder: str, variables: Mapping[str, str]) -> None:
         self._process = subprocess.Popen(
@@ -23,28 +27,56 @@ class Starter:
             stderr=subprocess.DEVNULL,
             env=dict(variables),
             start_new_session=True,
+            bufsize=0,
         )
+        assert self._process.stdin is not None  # noqa: S101  (it was asked for)
+        assert self._process.stdout is not None  # noqa: S101
+        self._asks, self._answers = self._process.stdin, self._process.stdout
+        self.file = self._answers.fileno()
+        self._asked: set[str] = set()
+        self._told: dict[str, bytes] = {}
+        self._rest = b""
 
-    def start(self, run_folder: str) -> Completed | None:
-        """Start the agent of a run, unless somebody has."""
-        streams = self._process.stdin, self._process.stdout
-        if streams[0] is None or streams[1] is None or "\n" in run_folder:
-            return None
-        try:
-            streams[0].write(run_folder.encode(errors="surrogateescape") + b"\n")
-            streams[0].flush()
-            answer = streams[1].readline()
-        except OSError:
-            return None
-        if not answer.endswith(b"\n"):
-            return None
-        told = agent.decode(answer)
-        return Completed(1 if "error" in told else 0, answer, b"")
+    def ask(self, run_folder: str) -> None:
+        """Have the agent of a run started, unless somebody has; once, until the answer was taken."""
+        if run_folder in self._asked:
+            return
+        line = run_folder.encode(errors="surrogateescape") + b"\n"
+        while line:
+            line = line[self._asks.write(line) :]
+        self._asked.add(run_folder)
+
+    def has_answered(self, run_folder: str) -> bool:
+        """Whether ``answer`` need not wait: it is there, or none will come."""
+        while run_folder not in self._told:
+            if self._answers.closed:
+                return True
+            if not select.select([self.file], [], [], 0)[0]:
+                return False
+            try:
+                self._read()
+            except OSError:
+                return True
+        return True
+
+    def answer(self, run_folder: str) -> Completed:
+        """What became of it."""
+        while run_folder not in self._told:
+            self._read()
+        self._asked.discard(run_folder)
+        answer = self._told.pop(run_folder)
+        return Completed(1 if "error" in agent.decode(answer) else 0, answer, b"")
+
+    def _read(self) -> None:
+        data = b"" if self._answers.closed else self._answers.read(1 << 16)
+        if not data:
+            raise BrokenPipeError
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        self._told.update((agent.decode(line)["run_folder"], line) for line in lines)
 
     def close(self) -> None:
         """End it; the agents that it has started go on."""
-        for stream in (self._process.stdin, self._process.stdout):
-            if stream is not None:
-                with suppress(OSError):
-                    stream.close()
+        for stream in (self._asks, self._answers):
+            with suppress(OSError):
+                stream.close()
         self._process.wait()

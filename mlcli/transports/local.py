@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlcli import agent
 from mlcli.domain.errors import MlcliError, TransportError
 from mlcli.ports.stores import SnapshotStore
-from mlcli.ports.transports import Completed, Transport
+from mlcli.ports.transports import Completed, Later, Transport
 from mlcli.transports._files import error_of, errors, make_folder, replacing
 
 if TYPE_CHECKING:
@@ -43,10 +44,11 @@ class LocalTransport(Transport):
         """
         import subprocess
 
-        if self._starts_many and self._is_start(argv):
-            answer = self._start(argv[-1])
-            if answer is not None:
-                return answer
+        starter = self._asked(argv)
+        if starter is not None:
+            with suppress(OSError):
+                return starter.answer(argv[-1])
+            self.close()
         variables = _variables(environment or {})
         try:
             done = subprocess.run(
@@ -64,22 +66,27 @@ class LocalTransport(Transport):
             raise error_of(refused, argv[0]) from None
         return Completed(done.returncode, done.stdout, done.stderr)
 
-    def _is_start(self, argv: Sequence[str]) -> bool:
-        return list(argv[:-1]) == agent.invocation(self.python(), self.agent_folder(), "start")
+    def begin(self, argv: Sequence[str]) -> Later[Completed] | None:
+        """The start of an agent, where one process is kept for that."""
+        starter = self._asked(argv)
+        if starter is None:
+            return None
+        return Later(starter.file, lambda: starter.has_answered(argv[-1]), lambda: self.run(argv))
 
-    def _start(self, run_folder: str) -> Completed | None:
-        """What ``start`` answers; None where there is no such process, or it has just died: to start twice is to start once."""
+    def _asked(self, argv: Sequence[str]) -> Starter | None:
+        """The process that has been asked to start this agent; None where there is none, or it has just died."""
+        is_start = list(argv[:-1]) == agent.invocation(self.python(), self.agent_folder(), "start")
+        if not self._starts_many or not is_start or "\n" in argv[-1]:
+            return None
         from mlcli.transports._starter import Starter
 
         try:
             if self._starter is None:
                 self._starter = Starter(self.agent_folder(), _variables({}))
-            answer = self._starter.start(run_folder)
+            self._starter.ask(argv[-1])
         except OSError:
-            answer = None
-        if answer is None:
             self.close()
-        return answer
+        return self._starter
 
     def close(self) -> None:
         """End the process that starts agents."""
