@@ -34,10 +34,19 @@ class Workspace:
     @classmethod
     def from_config(cls, path: str | Path | None = None) -> Workspace:
         """The workspace that the folder at ``path`` (default: the current one), or one above it, is attached to; where none is,
-        the one in use.
+        the one in use. Settings that name a workspace of Azure are told on standard error.
         """
-        place = Path(path).absolute() if path is not None else None
-        return cls(folder=place.parent if place is not None and place.is_file() else place)
+        from mlcli.operations import attached
+
+        place = Path(path).absolute() if path is not None else Path.cwd()
+        folder = place.parent if place.is_file() else place
+        opened = cls(folder=folder)
+        found = opened.services.attached or attached.downloaded(folder)
+        if found is not None and found.azure is not None:
+            _tell(
+                f"{found.of_azure}: what is submitted belongs to the workspace {opened.name!r}; `mlcli folder attach` chooses"
+            )
+        return opened
 
     @classmethod
     def get(cls, name: str) -> Workspace:

@@ -20,7 +20,7 @@ from mlcli.operations.nearest import FILES, SETTINGS, nearest_file
 _SCOPE = re.compile(r"(?P<before>.*)/workspaces/(?P<workspace>[^/]+)(?:/projects/(?P<experiment>[^/]+))?/?")
 
 
-__all__ = ["SETTINGS", "Attached", "candidates", "find", "nearest_file", "of", "read", "scope"]
+__all__ = ["SETTINGS", "Attached", "candidates", "downloaded", "find", "nearest_file", "of", "read", "scope"]
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,18 @@ def find(start: Path) -> Attached | None:
 def of(folder: Path) -> Attached | None:
     """What the folder itself has been attached to."""
     return next((read(file) for file in candidates(folder) if file.is_file()), None)
+
+
+def downloaded(folder: Path) -> Attached | None:
+    """What a ``config.json`` in the folder itself says, when it is the one that Azure's portal hands out."""
+    file = folder / FILES[0]
+    try:
+        found = json.loads(file.read_bytes())
+    except (OSError, ValueError):
+        return None
+    if not isinstance(found, dict) or not {"subscription_id", "workspace_name"} <= set(found):
+        return None
+    return Attached(folder, file, None, None, f"the workspace {found['workspace_name']!r}")
 
 
 def candidates(folder: Path) -> Iterator[Path]:

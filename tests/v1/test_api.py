@@ -365,6 +365,16 @@ def test_mistakes_are_told(folder: Path) -> None:
         from mlcli.compute import HDInsightCompute  # noqa: F401
 
 
+@pytest.mark.parametrize("place", ["config.json", ".azureml/config.json"])
+def test_a_configuration_of_azure_is_told(mlcli: Mlcli, folder: Path, place: str) -> None:
+    (folder / place).parent.mkdir(exist_ok=True)
+    (folder / place).write_text('{"subscription_id": "S", "resource_group": "G", "workspace_name": "WS"}')
+    done = python(mlcli, "from mlcli import Workspace; print(Workspace.from_config().name)")
+    assert done.stdout == "default\n"
+    assert f"{place} names the workspace 'WS' of Azure" in done.stderr
+    assert "belongs to the workspace 'default'" in done.stderr
+
+
 def test_importing_the_package_costs_nothing() -> None:
     code = "import sys; before = set(sys.modules); import mlcli; print(sorted(set(sys.modules) - before))"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
