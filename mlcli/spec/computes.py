@@ -12,7 +12,7 @@ from typing import Any
 
 from mlcli.domain import vm_sizes
 from mlcli.domain.compute import Compute, SshHost
-from mlcli.domain.errors import InvalidSpecError, UnsupportedError, UsageError
+from mlcli.domain.errors import Diagnostic, InvalidSpecError, UnsupportedError, UsageError
 from mlcli.spec.compose import Mark
 from mlcli.spec.generation import compute_kind, recognise
 from mlcli.spec.load import Document, Path_, load
@@ -250,13 +250,17 @@ def _check_type(document: Document, normal: Mapping[str, Any]) -> Iterator[Any]:
 
 
 def _check_size(document: Document, normal: Mapping[str, Any]) -> Iterator[Any]:
-    size = normal.get("size")
+    yield from check_size(document, ("size",), normal.get("size"))
+
+
+def check_size(document: Document, path: Path_, size: str | None) -> Iterator[Diagnostic]:
+    """What is wrong with the size of a node that a file names at ``path``; None is as good as none."""
     if size is None or vm_sizes.find(size) is not None:
         return
     near = nearest(size, [known.name for known in vm_sizes.ALL])
     hint = f"did you mean '{near}'? " if near else ""
     own = f"{hint}'mlcli compute list-sizes' shows them; one of your own is {vm_sizes.LOCAL_FORM}, such as local.2x8"
-    yield document.diagnose(("size",), "bad-value", f"there is no size '{size}'", hint=own)
+    yield document.diagnose(path, "bad-value", f"there is no size '{size}'", hint=own)
 
 
 def _check_counts(document: Document, normal: Mapping[str, Any]) -> Iterator[Any]:

@@ -158,6 +158,12 @@ class _Reading:
             hint = "set framework to Python to run it as a plain script"
             yield self._document.diagnose(("framework",), "cannot-upgrade", message, hint=hint)
         yield from self._count_faults()
+        made = self.made_compute()
+        if made is not None:
+            from mlcli.spec.computes import check_size
+
+            section = "amlCompute" if self._map("amlCompute") else "amlcompute"
+            yield from check_size(self._document, (section, "vmSize"), made.size)
         for path, message, hint in self._data.faults:
             yield self._document.diagnose(path, "bad-value", message, hint=hint)
         try:

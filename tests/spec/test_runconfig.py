@@ -200,6 +200,7 @@ def test_what_cannot_be_run_is_refused_with_its_reason() -> None:
     assert faults(script="tain.py") == [("missing-file", "there is no script 'tain.py'")]
     assert faults(script="../train.py")[0][0] == "missing-file"
     assert faults(arguments="--a 'b") == [("bad-value", "a quote in the arguments is not closed")]
+    assert faults(target="amlcompute", amlCompute={"vmSize": "NOPE"}) == [("bad-value", "there is no size 'NOPE'")]
     for keys in ({"nodeCount": -1}, {"maxRunDurationSeconds": "${{inputs.x}}"}, {"mpi": {"processCountPerNode": -2}}):
         assert faults(**keys)[0][0] == "out-of-range"
     assert faults(framework="PySpark")[0][0] == "cannot-upgrade"
@@ -236,6 +237,7 @@ _VALUES: dict[str, Any] = {
     "condaDependenciesFile": "conda.yml",
     "baseDockerfile": "FROM other",
     "vmPriority": "lowpriority",
+    "vmSize": "Standard_NC6",
     "workerCount": 7,
     "registrationOptions": {"name": "n"},
     "os": "FreeBSD",
