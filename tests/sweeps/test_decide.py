@@ -94,6 +94,21 @@ def test_a_sampler_with_nothing_left_ends_it():
     assert decide(situation(total=9, exhausted=True)) == [End(Reason.COMPLETED, "no trials")]
 
 
+def repeated(before: Attempt) -> Attempt:
+    """The next attempt; there must be a reason for it."""
+    assert before.reason is Reason.SWEEP_ENDED or before.attempt + 1 < ATTEMPTS
+    assert before.reason in {Reason.LOST, Reason.UNREACHABLE, Reason.SWEEP_ENDED}
+    return attempt(before.trial.number, of=before.attempt + 1)
+
+
+def check_end(end: End, attempts: list[Attempt], count: int) -> None:
+    """Nothing runs; a sweep that has completed has tried ``count`` values, each to its own end."""
+    assert not any(one.is_live for one in attempts)
+    if end.reason is Reason.COMPLETED:
+        assert len(attempts) == count
+        assert not any(one.reason is Reason.SWEEP_ENDED for one in attempts)
+
+
 @given(
     total=st.integers(1, 12),
     concurrent=st.one_of(st.none(), st.integers(1, 5)),
@@ -105,7 +120,7 @@ def test_a_sampler_with_nothing_left_ends_it():
 def test_whatever_becomes_of_trials_it_ends_and_never_does_too_much(
     *, total, concurrent, stock, failures, cancel_at, data
 ):
-    """``stock``: how many values the sampler has."""
+    """``stock``: how many values the sampler has. It is paused now and then, and resumed when it was cancelled."""
     limits = SweepLimits(total, concurrent)
     known: dict[int, Attempt] = {}
     exhausted, step = False, 0
@@ -113,7 +128,10 @@ def test_whatever_becomes_of_trials_it_ends_and_never_does_too_much(
         step += 1
         assert step < 500
         canceled = cancel_at is not None and step > cancel_at
-        actions = decide(Situation(list(known.values()), limits, 0.0, canceled, exhausted, failures))
+        paused = not canceled and data.draw(st.booleans())
+        now = Situation(list(known.values()), limits, 0.0, canceled, exhausted, failures, paused=paused)
+        actions = decide(now)
+        assert not (paused and any(isinstance(action, Ask | Repeat) for action in actions))
         for action in actions:
             if isinstance(action, Ask):
                 assert not canceled
@@ -122,26 +140,23 @@ def test_whatever_becomes_of_trials_it_ends_and_never_does_too_much(
                     if not exhausted:
                         known[len(known)] = attempt(len(known))
             elif isinstance(action, Repeat):
-                before = known[action.number]
-                assert before.reason in {Reason.LOST, Reason.UNREACHABLE}
-                assert before.attempt + 1 < ATTEMPTS
-                known[action.number] = attempt(action.number, of=before.attempt + 1)
+                known[action.number] = repeated(known[action.number])
             elif isinstance(action, Stop):
                 assert not known[action.number].stopping
                 known[action.number] = replace(known[action.number], stopping=True)
             else:
                 assert len(actions) == 1
-                assert all(not one.is_live for one in known.values())
-                if not canceled and action.reason is Reason.COMPLETED:
-                    assert len(known) == min(total, stock)
-                return
+                check_end(action, list(known.values()), min(total, stock))
+                if action.reason is not Reason.CANCELED_BY_USER:
+                    return
+                cancel_at = None
         live = [one for one in known.values() if one.is_live]
         assert len(live) <= limits.concurrency
         assert len(known) <= total
-        if not actions:
+        if not actions and (live or not paused):
             assert live, "it waits for nothing"
             ending = data.draw(st.sampled_from(live))
-            reason = data.draw(st.sampled_from([Reason.CANCELED_BY_USER] if ending.stopping else ENDS))
+            reason = data.draw(st.sampled_from([Reason.SWEEP_ENDED] if ending.stopping else ENDS))
             number = ending.trial.number
             known[number] = replace(ending, trial=replace(ending.trial, state=reason.state), reason=reason)
 
