@@ -20,6 +20,7 @@ def main(agent_folder: str) -> None:
     for module in _NEEDED:
         with suppress(ImportError):
             import_module(module)
+    agent.boot_id()  # every agent asks for it
     pending = b""
     while data := os.read(0, 65536):
         *folders, pending = (pending + data).split(b"\n")

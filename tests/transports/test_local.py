@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import sys
 import threading
@@ -16,6 +17,8 @@ from mlcli.stores.snapshots import ContentStore
 from mlcli.testing.transport import TransportContract
 from mlcli.transports._files import error_of
 from mlcli.transports.local import LocalTransport
+from tests.agent.conftest import run as run  # noqa: PLC0414  (a fixture)
+from tests.agent.helpers import RunFolder, wait_for
 
 
 class TestLocalTransport(TransportContract):
@@ -75,3 +78,24 @@ def test_a_reader_never_sees_half_a_file(tmp_path: Path) -> None:
     done.set()
     reader.join()
     assert {(len(data or b""), len(set(data or b""))) for data in seen} == {(100_000, 1)}
+
+
+def test_an_agent_whose_starter_is_killed_is_started_once_all_the_same(run: RunFolder) -> None:
+    transport = LocalTransport(starts_many=True)
+    start = run.argv("start", str(run.path))
+    assert transport.begin(["true"]) is None
+    run.launch("echo once")
+    began = transport.begin(start)
+    assert began is not None
+    assert transport._starter is not None
+    transport._starter._process.kill()
+    wait_for(began.is_there)
+    told = json.loads(began.get().stdout)
+    assert (told["run_folder"], told["agent"]) == (str(run.path), run.agent)
+    run.ended()
+    again = transport.begin(start)
+    assert again is not None
+    wait_for(again.is_there)
+    assert json.loads(again.get().stdout)["agent"] == run.agent
+    transport.close()
+    assert run.log() == b"once\n"
