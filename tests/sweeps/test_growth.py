@@ -63,6 +63,7 @@ def test_a_sweep_that_grows_tries_what_a_longer_one_would_have_tried(sweeps: Swe
     assert "cannot be less" in resume(sweeps, "limits.max_total_trials=3", code=1)
 
     resume(sweeps, "limits.max_total_trials=8", "limits.max_concurrent_trials=3")
+    sweeps.kill_supervisor()
     shown = sweeps.wait()
     assert (shown["status"], shown["status_message"]) == ("Completed", "8 trials: 8 completed")
     assert shown["limits"] == {"max_total_trials": 8, "max_concurrent_trials": 3}
