@@ -228,10 +228,12 @@ class Workspace:
             self.runs.write_document(run, layout.SUPERVISOR_DOCUMENT, agent.identity(pid))
 
     def _forked(self, sweep: str, log: Path) -> int | None:
-        """The pid of a copy of this process that drives the sweep, where there may be one. It takes no connection with it."""
+        """The pid of a copy of this process that drives the sweep, where there may be one. It takes no connection with it; and
+        what a job started is known by the variables that it was started with, which a copy has too.
+        """
         from mlcli.operations.forked import can_fork, forked
 
-        if not self.forks or self._transports or not can_fork():
+        if not self.forks or self._transports or agent.COOKIE in os.environ or not can_fork():
             return None
         for opened in ("runs", "snapshots"):
             if opened in vars(self):
@@ -242,7 +244,6 @@ class Workspace:
         """What the supervisor of a sweep does, in a process of its own."""
         from mlcli.operations.sweep import drive
 
-        os.environ.pop(agent.COOKIE, None)
         os.environ["MLCLI_HOME"] = str(self.home)
         own = Workspace(self.home, self.name, self.settings)
         own.patience_s, own.starts_many = SUPERVISOR_PATIENCE_S, True
