@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mlcli.api.context import RunContext
 from mlcli.domain.errors import NotFoundError
 
 if TYPE_CHECKING:
@@ -36,6 +37,11 @@ class Run:
     def __init__(self, services: Services, name: str) -> None:
         self._services = services
         self.id = name
+
+    @staticmethod
+    def get_context() -> RunContext:
+        """The run that this program is, for its script to log metrics."""
+        return RunContext()
 
     def __repr__(self) -> str:
         return f"Run(id={self.id!r}, status={self.get_status()!r})"

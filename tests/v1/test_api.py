@@ -27,6 +27,7 @@ os.makedirs("outputs", exist_ok=True)
 open("outputs/my_output_file", "w").write("a model")
 """
 DOCUMENTED = """\
+import sys
 from mlcli import Workspace, Experiment, Environment, ScriptRunConfig, ComputeTarget
 
 ws = Workspace.from_config()
@@ -59,13 +60,19 @@ assert 'user_logs/std_log.txt' in run.get_file_names()
 run.tag('stage', 'final')
 assert run.get_tags() == {'stage': 'final'}
 
+myenv.python.interpreter_path = sys.executable
+src.script = 'log.py'
+logged = experiment.submit(src)
+logged.wait_for_completion()
+assert logged.get_metrics() == {'my metric name': [5, 4, 3, 2, 1], 'b.x': 1}, logged.get_metrics()
+
 src.arguments = ['--wait']
 src.script = 'wait.py'
 other = experiment.submit(src)
 other.cancel()
 other.wait_for_completion(raise_on_error=False)
 assert other.get_status() == 'Canceled'
-assert [one.id for one in experiment.get_runs()] == [other.id, run.id]
+assert [one.id for one in experiment.get_runs()] == [other.id, logged.id, run.id]
 print('all of it')
 """
 
@@ -137,12 +144,23 @@ print(run.get_details().status)
 """
 
 
+LOG = """\
+from mlcli import Run
+run, my_metric, N = Run.get_context(), [5, 4, 3, 2, 1], 3
+run.log_list("my metric name", my_metric[:N])
+run.log_list("my metric name", my_metric[N:])
+run.log_row("b", x=1)
+assert run.id != "offline"
+"""
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     project = tmp_path / "project"
     project.mkdir()
     (project / "train.py").write_text(TRAIN)
     (project / "wait.py").write_text("import time; time.sleep(60)")
+    (project / "log.py").write_text(LOG)
     return tmp_path
 
 

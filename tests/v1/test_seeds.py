@@ -53,6 +53,7 @@ SECTIONS = {
         "submit": "test_api.test_the_documents_code_runs",
         "snapshot": "test_seeds.test_git_facts_and_the_snapshot",
         "outputs and logs": "test_api.test_the_documents_code_runs",
+        "log_list, in pieces": "test_api.test_the_documents_code_runs",
         "get_details on failure": "test_api.test_a_job_file_and_what_goes_wrong",
     },
     "2018": {
