@@ -50,6 +50,7 @@ FULL_BYTES = 1 << 15
 LEFTOVER_POLL_S = 0.02
 LINGER_S = 2.0
 YOUNG_S = 0.5
+FEW = 50
 KILL_PATIENCE_S = 5.0
 CLAIM_PATIENCE_S = 10.0
 NOT_STARTED = 125
@@ -352,18 +353,22 @@ class _Run:
             table = parse_ps(_output(["ps", "-A", "-o", "pid=,pgid=,stat=,lstart="]))
             return [pid for pid, facts in table.items() if ours and facts[0] == leader]
         needle = f"{COOKIE}={self.cookie}".encode()
-        first = leader if self._is_young() else 0
+        since = self._pids_since()
+        if since and len(since) <= FEW and not any(self._has(pid, needle, leader) for pid in since):
+            return []
+        first = leader if since else 0
         pids = [int(name) for name in os.listdir("/proc") if name.isdigit() and int(name) >= first]
         return [pid for pid in pids if self._has(pid, needle, leader if ours else None)]
 
-    def _is_young(self) -> bool:
-        """Whether the command was started so short a time ago that whatever came after it has a greater pid, which spares a look
-        at every process of the machine: pids do not go round twice in that time, and if they did once the last one is smaller.
+    def _pids_since(self) -> range:
+        """The pids that were given out since the command's, where it was started so short a time ago that whatever came after
+        it has a greater one, which spares a look at every process of the machine: pids do not go round twice in that time, and
+        if they did once the last one is smaller. Else none.
         """
         if not self.held or time.monotonic() - self._since > YOUNG_S:
-            return False
+            return range(0)
         last = _read("/proc/sys/kernel/ns_last_pid")
-        return last is not None and int(last) >= int(self.command["pid"])
+        return range(self.command["pid"], int(last or 0) + 1)
 
     def _has(self, pid: int, needle: bytes, leader: int | None) -> bool:
         try:
