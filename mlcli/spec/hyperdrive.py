@@ -17,15 +17,13 @@ from mlcli.spec.compose import Mark
 from mlcli.spec.generation import Kind
 from mlcli.spec.load import Document, load
 from mlcli.spec.search_space import ARGUMENTS
-from mlcli.spec.sweep import search
 from mlcli.spec.sweep_checks import check_search
 from mlcli.spec.validate import validate
 
 if TYPE_CHECKING:
-    from mlcli.domain.sweep import Search
     from mlcli.ports.files import FileReader
 
-__all__ = ["read_hyperdrive", "read_words"]
+__all__ = ["read_words"]
 
 KIND = Kind(Generation.RUNCONFIG, "hyperdrive", "v1/hyperDrive", "hyperdrive")
 
@@ -39,20 +37,12 @@ _POLICIES = {
 }
 
 
-def read_hyperdrive(
-    text: str | bytes, file: str, base: Path, reader: FileReader
-) -> tuple[Search, tuple[Diagnostic, ...]]:
-    """The search of a configuration, and what there is to warn of. Its parameters are named as the script's arguments
-    are (``--penalty``); :func:`mlcli.spec.sweep.arguments` makes the arguments of a trial's values.
+def read_words(text: str | bytes, file: str, base: Path, reader: FileReader) -> tuple[Document, tuple[Diagnostic, ...]]:
+    """The search in today's words, as a sweep job's file has it, and what there is to warn of. Its parameters are named as
+    they are there (``--penalty``).
 
     ``file``: the name that errors show. Raises InvalidSpecError with everything that is wrong, in file order.
     """
-    today, found = read_words(text, file, base, reader)
-    return search(today, today.tree), found
-
-
-def read_words(text: str | bytes, file: str, base: Path, reader: FileReader) -> tuple[Document, tuple[Diagnostic, ...]]:
-    """The same in today's words, as a sweep job's file has them."""
     document = load(text, file)
     found = [*validate(document, KIND)]
     if not found:

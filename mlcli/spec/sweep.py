@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from mlcli.spec.generation import Kind
     from mlcli.spec.load import Document, Path_
 
-__all__ = ["arguments", "build_sweep", "in_words", "search", "search_of", "texts", "with_values"]
+__all__ = ["build_sweep", "in_words", "search", "search_of", "texts", "with_values"]
 
 _OF_THE_SWEEP = (
     "name",
@@ -137,12 +137,6 @@ def with_values(job: Mapping[str, Any], values: Values) -> dict[str, Any]:
             command = f"{command[:start]}${{{{inputs.{named[reference.name]}}}}}{command[end:]}"
     kept = {key: value for key, value in job.items() if key != "name"}
     return {**kept, "command": command, "inputs": inputs}
-
-
-def arguments(values: Values) -> list[str]:
-    """What a HyperDrive trial adds to its script's arguments: each parameter's name (``--penalty``) and its value."""
-    given = texts(values)
-    return [word for name in values for word in (name, given[name])]
 
 
 class _Numbers:

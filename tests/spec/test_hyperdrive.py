@@ -9,7 +9,8 @@ import pytest
 from mlcli.domain.distributions import Choice, Distribution, Normal, Randint, SearchSpace, Uniform
 from mlcli.domain.errors import InvalidSpecError
 from mlcli.domain.sweep import EarlyTermination, Goal, Objective, Sampling, SweepLimits
-from mlcli.spec.hyperdrive import read_hyperdrive
+from mlcli.spec.hyperdrive import read_words
+from mlcli.spec.sweep import search as search_of
 from tests.spec.files import BASE, Files
 from tests.spec.hdconfig import DOCUMENTED
 
@@ -23,7 +24,8 @@ ONE = "{name: --a, expression: uniform, values: [0, 1]}"
 
 
 def read(text: str):
-    return read_hyperdrive(text, "hdconfig.yml", BASE, Files())[0]
+    today, _ = read_words(text, "hdconfig.yml", BASE, Files())
+    return search_of(today, today.tree)
 
 
 def faults(text: str) -> list[str]:

@@ -13,7 +13,7 @@ from mlcli.domain.job import BuildContext, DataInput, LiteralInput
 from mlcli.domain.sweep import EarlyTermination, Goal, Objective, Sampling, SweepJob, SweepLimits
 from mlcli.spec.interpolate import interpolate
 from mlcli.spec.jobs import check_file
-from mlcli.spec.sweep import arguments, texts
+from mlcli.spec.sweep import texts
 from tests.spec.disk import DiskReader
 from tests.spec.files import BASE, CORPUS, Files
 from tests.spec.reading import read_sweep
@@ -181,7 +181,6 @@ def test_what_a_trial_gets():
         "a.kind": "two words",
         "a.depth": "3",
     }
-    assert arguments({"--penalty": 0.5, "--kind": "a b"}) == ["--penalty", "0.5", "--kind", "a b"]
 
 
 def test_a_parameter_that_only_some_trials_have_is_an_optional_fragment():
