@@ -143,9 +143,9 @@ def export(
     name: JobName,
     to: Annotated[Path, flag("--to", metavar="FILE", parse=Path, help="A .db (SQLite) or a .log (Optuna's journal).")],
 ) -> None:
-    """Write a sweep into a file that optuna-dashboard and Optuna open, as a study under its name.
+    """Write a sweep as a study into a file that optuna-dashboard and Optuna open.
 
-    Exporting again brings the study up to date. Needs Optuna: pip install 'mlcli[sweep]'.
+    The study has the sweep's name. Exporting again brings the study up to date. Needs Optuna: pip install 'mlcli[sweep]'.
     """
     from mlcli.operations import sweep_report, sweep_study
 
