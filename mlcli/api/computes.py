@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mlcli.api.names import InWorkspace
-from mlcli.domain.errors import MlcliError
+from mlcli.domain.errors import InvalidSpecError, MlcliError
 
 _TIERS = {"dedicated": "dedicated", "lowpriority": "low_priority"}
 
@@ -159,9 +159,11 @@ def _told() -> Iterator[None]:
         yield
     except ComputeTargetError:
         raise
+    except InvalidSpecError as error:
+        first = error.diagnostics[0]
+        raise ComputeTargetError("; ".join(one.message for one in error.diagnostics), hint=first.hint) from error
     except MlcliError as error:
-        told = [one.message for one in getattr(error, "diagnostics", ())]
-        raise ComputeTargetError("; ".join(told) or error.message, hint=error.hint, details=error.details) from error
+        raise ComputeTargetError(error.message, hint=error.hint, details=error.details) from error
 
 
 def _made(workspace: InWorkspace, name: str, wanted: Configuration) -> ComputeTarget:

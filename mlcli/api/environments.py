@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mlcli.api.names import InWorkspace
+from mlcli.operations.folder_files import IMAGE
 
 
 class CondaDependencies:
@@ -42,6 +43,9 @@ class CondaDependencies:
         """One more that pip installs."""
         self._pip.append(pip_package)
 
+    def __repr__(self) -> str:
+        return f"CondaDependencies({self.words()['dependencies']})"
+
     def words(self) -> dict[str, Any]:
         """The same as a conda file has it."""
         return {"dependencies": [self._python, *self._conda, *(["pip", {"pip": self._pip}] if self._pip else [])]}
@@ -61,7 +65,9 @@ class PythonSection:
 
 @dataclass(slots=True)
 class DockerSection:
-    """The container, when ``enabled``: of ``base_image``, or of ``base_dockerfile`` (a Dockerfile's text)."""
+    """The container, when ``enabled``: of ``base_image``, or of ``base_dockerfile`` (a Dockerfile's text), else of an image of
+    Python.
+    """
 
     enabled: bool = False
     base_image: str | None = None
@@ -123,7 +129,7 @@ class Environment:
             },
             "docker": {
                 "enabled": docker.enabled,
-                "baseImage": docker.base_image,
+                "baseImage": docker.base_image or (IMAGE if docker.enabled and not docker.base_dockerfile else None),
                 "baseDockerfile": docker.base_dockerfile,
                 "shmSize": docker.shm_size,
                 "arguments": list(docker.arguments),

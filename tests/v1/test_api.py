@@ -353,11 +353,12 @@ def test_environments(folder: Path) -> None:
     packages.add_conda_package("numpy")
     boxed = RunConfiguration()
     boxed.environment.docker.enabled = True
-    boxed.environment.docker.base_image = DEFAULT_CPU_IMAGE
+    assert job(ScriptRunConfig(folder / "project", "train.py", run_config=boxed)).environment.image == DEFAULT_CPU_IMAGE
+    boxed.environment.docker.base_image = "python:3.10"
     boxed.environment.python.conda_dependencies = packages
     found = job(ScriptRunConfig(folder / "project", "train.py", run_config=boxed)).environment
     assert found.conda == {"dependencies": ["python=3.11", "scikit-learn", "numpy", "pip", {"pip": ["cntk"]}]}
-    assert found.image == DEFAULT_CPU_IMAGE
+    assert found.image == "python:3.10"
     here = Environment("here")
     here.python.user_managed_dependencies = True
     here.python.interpreter_path = "/opt/python"
