@@ -7,12 +7,14 @@ from collections.abc import Iterable
 from contextlib import suppress
 
 from mlcli.domain.errors import MlcliError, NotFoundError
-from mlcli.domain.run import Run
+from mlcli.domain.run import Run, RunFilter
+from mlcli.domain.state import State
 from mlcli.ports.services import Services
 
 TAG = "mlcli.made-for"
 """The tag of such a compute: its run."""
 _UNBEGUN_S = 3600.0
+_LIVE = frozenset(state for state in State if not state.is_end)
 
 
 def let_go(services: Services, ended: Iterable[Run]) -> None:
@@ -20,7 +22,7 @@ def let_go(services: Services, ended: Iterable[Run]) -> None:
     for run in ended:
         with suppress(MlcliError, OSError):
             if run.compute != "local" and services.computes.get(run.compute).tags.get(TAG) == run.name:
-                services.computes.delete(run.compute)
+                _remove(services, run.compute)
 
 
 def let_go_of_left(services: Services) -> None:
@@ -35,4 +37,10 @@ def let_go_of_left(services: Services) -> None:
             except NotFoundError:
                 is_over = time.time() - compute.created_at > _UNBEGUN_S
             if is_over:
-                services.computes.delete(compute.name)
+                _remove(services, compute.name)
+
+
+def _remove(services: Services, compute: str) -> None:
+    """Forget it, unless somebody has submitted other jobs to it, which are live."""
+    if not services.runs.list(RunFilter(compute=compute, states=_LIVE, include_archived=True, limit=1)):
+        services.computes.delete(compute)
