@@ -51,6 +51,8 @@ def _redirect(log: Path) -> None:
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     for stream, file in enumerate((null, output, output)):
         os.dup2(file, stream)
+    os.close(null)
+    os.close(output)
     for name in os.listdir("/proc/self/fd"):  # noqa: PTH208
         file = int(name)
         try:
