@@ -97,7 +97,7 @@ def _ms(home: Path, *arguments: str) -> float:
     taken = []
     for _ in range(ROUNDS):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run([MLCLI, *arguments, "-o", "json"], check=True, env=environment, stdout=subprocess.DEVNULL)
+        subprocess.run([MLCLI, *arguments, "-o", "json"], check=True, env=environment, capture_output=True)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         taken.append(after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime)
     return statistics.median(taken) * 1000

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 SQLITE = (".db", ".sqlite", ".sqlite3")
 JOURNAL = (".log", ".journal")
-_TABLES = {"studies", "trials", "version_info"}
+_FIRST_TABLE = {"study_id", "study_name"}
 _OURS = "mlcli"
 _BUSY_S = 30
 
@@ -162,8 +162,11 @@ def _must_be_optunas(path: Path, kind: str) -> None:
     good = False
     if kind == "sqlite":
         with suppress(sqlite3.DatabaseError), closing(sqlite3.connect(path, timeout=_BUSY_S)) as database:
-            tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-            good = not tables or tables >= _TABLES
+            is_empty = database.execute("SELECT 1 FROM sqlite_master").fetchone() is None
+            columns = {row[1] for row in database.execute("PRAGMA table_info(studies)")}
+            good = (
+                is_empty or columns >= _FIRST_TABLE
+            )  # the others may be missing: somebody was killed, or the disk was full
     else:
         with suppress(ValueError, TypeError), path.open("rb") as file:
             good = "op_code" in json.loads(file.readline())
@@ -176,7 +179,7 @@ def _must_be_optunas(path: Path, kind: str) -> None:
 
 def _study_id(storage: BaseStorage, found: Report, path: Path) -> int:
     """That of the sweep's study, made where there is none."""
-    from optuna.study import StudyDirection, create_study
+    from optuna.study import StudyDirection, load_study
 
     name, objective = found.run.name, found.search.objective
     mark = {"sweep": name, "created_at": found.run.created_at}
@@ -188,9 +191,7 @@ def _study_id(storage: BaseStorage, found: Report, path: Path) -> int:
     directions = [StudyDirection[objective.goal.name]]
     made = storage.create_new_study(directions, name)
     storage.set_study_user_attr(made, _OURS, mark)
-    create_study(storage=storage, study_name=name, directions=directions, load_if_exists=True).set_metric_names(
-        [objective.primary_metric]
-    )
+    load_study(study_name=name, storage=storage).set_metric_names([objective.primary_metric])
     return made
 
 
