@@ -79,7 +79,7 @@ def ui(session: Session, port: int) -> int:
     shown: set[str] = set()
     _show(session, folder, shown)
     address = ["--host", "127.0.0.1", "--port", str(port)]
-    argv = [*program, "ui", "--backend-store-uri", folder.as_uri(), *address]
+    argv = [*program, "ui", "--backend-store-uri", folder.as_uri(), "--workers", "1", *address]  # for one person
     process = subprocess.Popen(argv, env={**os.environ, **_QUIET}, start_new_session=True)
     session.console.notice(
         f"MLflow's UI over the workspace {session.services.name}: http://127.0.0.1:{port} (Ctrl-C ends it)"
