@@ -47,7 +47,7 @@ def mlflows_environment() -> dict[str, str]:
 
 
 def as_mlflow_reads_it(python: Path, place: str, experiment: str = "iris") -> Any:
-    argv = [python, "-c", READS, place, experiment]
+    argv = [str(python), "-c", READS, place, experiment]
     read = subprocess.run(argv, capture_output=True, text=True, env=mlflows_environment(), check=False)
     assert read.returncode == 0, read.stderr
     return json.loads(read.stdout)
