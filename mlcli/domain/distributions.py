@@ -12,11 +12,13 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from functools import cached_property
-from statistics import NormalDist
-from typing import TypeAlias, Union
+from functools import cache, cached_property
+from typing import TYPE_CHECKING, TypeAlias, Union
 
 from mlcli.domain.job import Scalar
+
+if TYPE_CHECKING:
+    from statistics import NormalDist
 
 Value: TypeAlias = Union[Scalar, Mapping[str, "Value"]]  # noqa: UP007  (a recursive alias needs the text)
 """What a parameter gets: a scalar, or, from a choice of maps, the map with a value for each of its parameters."""
@@ -25,7 +27,6 @@ Values: TypeAlias = Mapping[str, Value]
 _LEAST = 2.0**-53
 _MOST = 1 - _LEAST
 _TOLERANCE = 1e-9
-_STANDARD_NORMAL = NormalDist()
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,7 @@ class Normal:
 
     def draw(self, point: Iterator[float]) -> int | float:
         """The value at the next number of ``point``."""
-        quantile = _STANDARD_NORMAL.inv_cdf(_clamped(next(point), _LEAST, _MOST))
+        quantile = _standard_normal().inv_cdf(_clamped(next(point), _LEAST, _MOST))
         return _shaped(self.mu + self.sigma * quantile, self.base, self.q)
 
     def position(self, value: Value) -> float | None:
@@ -123,7 +124,7 @@ class Normal:
             return None
         if self.sigma == 0:
             return 0.5
-        return _clamped(_STANDARD_NORMAL.cdf((_exponent(number, self.base) - self.mu) / self.sigma), _LEAST, _MOST)
+        return _clamped(_standard_normal().cdf((_exponent(number, self.base) - self.mu) / self.sigma), _LEAST, _MOST)
 
 
 Number: TypeAlias = Randint | Uniform | Normal
@@ -193,6 +194,13 @@ def _is_of(one: Distribution | SearchSpace | Scalar, value: Value) -> bool:
     if isinstance(one, Randint | Uniform | Normal):
         return one.position(value) is not None
     return type(one) is type(value) and one == value
+
+
+@cache
+def _standard_normal() -> NormalDist:
+    from statistics import NormalDist  # it brings fractions and random along, for a tenth of what listing trials takes
+
+    return NormalDist()
 
 
 def _shaped(x: float, base: float | None, q: float | None) -> int | float:
