@@ -831,6 +831,9 @@ def elsewhere(environment: dict[str, str]) -> dict[str, str]:
     return told
 
 
+_NO_ADDRESS = "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"
+
+
 def tracking_variables(
     environment: dict[str, str], facts: dict[str, Any], port: int, token: str, *, own_experiment: bool
 ) -> dict[str, str]:
@@ -844,6 +847,8 @@ def tracking_variables(
         "MLFLOW_TRACKING_USERNAME": user_of(environment),
         "MLFLOW_TRACKING_PASSWORD": token,
         "MLFLOW_RUN_ID": facts["run_id"],
+        # Else they print the port's address as if it had pages.
+        _NO_ADDRESS: environment.get(_NO_ADDRESS, "true"),
     }
     if not own_experiment:
         changes.update(MLFLOW_EXPERIMENT_ID="0", MLFLOW_EXPERIMENT_NAME=facts["experiment"])
