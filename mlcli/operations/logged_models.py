@@ -48,7 +48,5 @@ def _of_mlflow_3(files: Files) -> list[dict[str, Any]]:
 def _of_mlflow_2(history: str) -> list[dict[str, Any]]:
     with suppress(ValueError, KeyError, TypeError):
         paths = [str(model["artifact_path"]) for model in json.loads(history)]
-        return [
-            {"name": path, "model_id": None, "path": f"{layout.ARTIFACTS}/{path}"} for path in dict.fromkeys(paths)
-        ]
+        return [{"name": path, "model_id": None, "path": f"{layout.ARTIFACTS}/{path}"} for path in dict.fromkeys(paths)]
     return []
