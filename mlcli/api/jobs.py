@@ -121,6 +121,11 @@ class RunConfiguration:
         if self.distributed_backend not in _COMMUNICATORS:
             known = ", ".join(filter(None, _COMMUNICATORS))
             raise UsageError(f"{self.distributed_backend!r} is no distributed backend", hint=f"one of {known}, or None")
+        if self.distributed_backend is None and self.process_count_per_node > 1:
+            raise UsageError(
+                f"{self.process_count_per_node} processes on a node need somebody who starts them",
+                hint="distributed_backend='mpi', or process_count_per_node=1",
+            )
         target = self.target or "local"
         return {
             "framework": self.framework,

@@ -7,11 +7,14 @@ from mlcli.domain.job import CommandJob, Distribution
 
 
 def check_one_process(job: CommandJob, compute: str) -> list[str]:
-    """Refuse more than one node or process; the notices for a distribution of one."""
+    """Refuse more than one node or process; the notices for a distribution of one. ``compute``: what it is called where the
+    job names none.
+    """
+    compute = job.compute or compute
     if job.resources.instance_count > 1:
         raise UnsupportedError(
             f"the job asks for {job.resources.instance_count} instances; compute {compute!r} is one machine",
-            hint="run it on one with: --set resources.instance_count=1",
+            hint="run it on one with: --set resources.instance_count=1 (run configuration: nodeCount 1)",
         )
     if job.distribution is None:
         return []

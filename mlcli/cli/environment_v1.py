@@ -44,7 +44,7 @@ def scaffold(session: Session, *, name: about.Name, directory: Directory = None)
         "python": python,
         "docker": docker,
     }
-    _write(session, _given(directory), {DEFINITION: _json(words), _CONDA: conda_dependencies()}, overwrite=False)
+    _write(session, _given(directory), {DEFINITION: _json(words), _CONDA: conda_dependencies()}, overwrite=None)
 
 
 def register(session: Session, *, directory: Directory = None) -> None:
@@ -121,12 +121,14 @@ def _json(words: dict[str, Any]) -> str:
     return json.dumps(words, indent=4) + "\n"
 
 
-def _write(session: Session, folder: Path, files: dict[str, str], *, overwrite: bool) -> None:
+def _write(session: Session, folder: Path, files: dict[str, str], *, overwrite: bool | None) -> None:
+    """``overwrite`` None: the command has no such flag."""
     from mlcli.cli import views
 
     there = [str(folder / name) for name in files if (folder / name).exists()]
     if there and not overwrite:
-        raise MlcliError(f"there already: {', '.join(there)}", hint="choose another folder, or remove them")
+        hint = "choose another folder, or " + ("remove them" if overwrite is None else "replace them: --overwrite")
+        raise MlcliError(f"there already: {', '.join(there)}", hint=hint)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in files.items():

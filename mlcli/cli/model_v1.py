@@ -79,7 +79,7 @@ def register(
     if (asset_path is None) == (model_path is None):
         raise UsageError("which files? give --asset-path PATH of a run, or --model-path PATH")
     if asset_path is not None:
-        model_path = f"runs:/{run_metadata.named(run_id, run_metadata_file)}/{asset_path.removeprefix('./')}"
+        model_path = f"runs:/{run_metadata.named(session, run_id, run_metadata_file)}/{asset_path.removeprefix('./')}"
     given = assets.given(
         name=("--name", name),
         path=("--asset-path" if asset_path else "--model-path", model_path),

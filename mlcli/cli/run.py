@@ -165,7 +165,7 @@ def show(session: Session, *, run: OldRunNameOrFile = None, output_metadata_file
     from mlcli.cli import run_metadata
     from mlcli.operations import observe
 
-    name = run_metadata.named(run, output_metadata_file)
+    name = run_metadata.named(session, run, output_metadata_file)
     found = observe.get(session.services, name)
     run_metadata.keep(session, name, output_metadata_file)
     actions.show(session, found)
@@ -177,7 +177,7 @@ def cancel(session: Session, *, run: OldRunNameOrFile = None, output_metadata_fi
     from mlcli.cli import run_metadata
     from mlcli.operations.cancel import cancel as end
 
-    name = run_metadata.named(run, output_metadata_file)
+    name = run_metadata.named(session, run, output_metadata_file)
     found = end(session.services, name)
     run_metadata.keep(session, name, output_metadata_file)
     actions.show(session, found)
@@ -188,7 +188,7 @@ def monitor_logs(session: Session, *, run: OldRunNameOrFile = None, output_metad
     """Follow a run's log to its end; the same as `mlcli job stream`."""
     from mlcli.cli import run_metadata
 
-    ended = follow(session, run_metadata.named(run, output_metadata_file))
+    ended = follow(session, run_metadata.named(session, run, output_metadata_file))
     run_metadata.keep(session, ended.name, output_metadata_file)
     actions.check_success(session, ended, hand_on_code=False)
 
@@ -204,7 +204,7 @@ def download_logs(
     """Fetch a run's logs."""
     from mlcli.cli import run_metadata
 
-    name = run_metadata.named(run, output_metadata_file)
+    name = run_metadata.named(session, run, output_metadata_file)
     actions.download(session, name, output_dir, logs=True)
     run_metadata.keep(session, name, output_metadata_file)
 
@@ -220,7 +220,7 @@ def download(
     """Fetch what a run has made: outputs and logs."""
     from mlcli.cli import run_metadata
 
-    name = run_metadata.named(run, output_metadata_file)
+    name = run_metadata.named(session, run, output_metadata_file)
     actions.download(session, name, output_dir)
     run_metadata.keep(session, name, output_metadata_file)
 
@@ -243,7 +243,7 @@ def update(
     if not add_tag:
         raise UsageError("nothing to change", hint="--add-tag stage=final")
     tags = [f"tags.{tag}" if "=" in tag else f"tags.{tag}=" for tag in add_tag]
-    name = run_metadata.named(run, output_metadata_file)
+    name = run_metadata.named(session, run, output_metadata_file)
     found = manage.update(session.services, name, lambda current: changes(current, tags))
     run_metadata.keep(session, name, output_metadata_file)
     actions.show(session, found)
@@ -273,7 +273,7 @@ def monitor_tensorboard(
     """
     from mlcli.cli import run_metadata, tensorboard
 
-    name = run_metadata.named(run, output_metadata_file)
+    name = run_metadata.named(session, run, output_metadata_file)
     run_metadata.keep(session, name, output_metadata_file)
     return tensorboard.monitor(session, name, local_directory, port)
 

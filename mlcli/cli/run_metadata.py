@@ -15,8 +15,10 @@ if TYPE_CHECKING:
 _NAMES = ("runId", "run_id", "name")
 
 
-def named(run: str | None, file: Path | None) -> str:
-    """The run that is meant: the one that is named, else that of the file. Raises UsageError where there is neither."""
+def named(session: Session, run: str | None, file: Path | None) -> str:
+    """The run that is meant: the one that is named, else that of the file. Raises UsageError where there is neither,
+    NotFoundError for a run of another workspace.
+    """
     if run is not None:
         return run
     if file is None:
@@ -30,6 +32,12 @@ def named(run: str | None, file: Path | None) -> str:
     name = next((found[key] for key in _NAMES if key in found), None) if isinstance(found, dict) else None
     if not isinstance(name, str):
         raise MlcliError(f"{file} names no run", hint="mlcli run submit-script -t FILE writes one that does")
+    workspace = found.get("workspace")
+    if isinstance(workspace, str) and workspace != session.services.name:
+        raise NotFoundError(
+            f"{file} names a run of the workspace {workspace!r}, and this is {session.services.name!r}",
+            hint=f"add: --workspace-name {workspace}",
+        )
     return name
 
 

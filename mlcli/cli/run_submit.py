@@ -131,7 +131,14 @@ def _system_managed(folders: list[Path]) -> bytes:
 
 
 def _check_script(script: str | None, source: Path) -> None:
-    if script is not None and not (source / script).is_file():
+    if script is None:
+        return
+    if not Path(os.path.normpath(source / script)).is_relative_to(source):
+        raise NotFoundError(
+            f"the script {script!r} is outside the source directory {source}, of which the run has a copy",
+            hint="give a folder that holds it: --source-directory FOLDER",
+        )
+    if not (source / script).is_file():
         beside = f"; there is one at {Path(script).absolute()}" if Path(script).is_file() else ""
         raise NotFoundError(
             f"there is no script {script!r} in the source directory {source}{beside}",
@@ -147,7 +154,7 @@ def _folders(session: Session, wish: Wish) -> list[Path]:
 
 
 def _folder(session: Session) -> Path:
-    folder = (session.folder or Path()).absolute()
+    folder = Path(os.path.normpath((session.folder or Path()).absolute()))
     if not folder.is_dir():
         raise NotFoundError(f"--path: there is no folder {folder}")
     return folder

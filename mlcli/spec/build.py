@@ -367,7 +367,7 @@ def _unreadable(source: _Source, path: Path_, file: Path, error: Exception) -> I
     if isinstance(error, UnicodeDecodeError):
         return _fault(source, path, "unreadable-file", f"{file} is not UTF-8 text", "save it as UTF-8")
     if isinstance(error, FileNotFoundError):
-        hint = f"looked for {file}; paths start at the folder of the file that names them"
+        hint = f"looked for {file}; paths that {source.document.file} names start at {source.base}"
         return _fault(source, path, "missing-file", f"there is no file '{file.name}'", hint)
     why = getattr(error, "strerror", None) or "no file system takes this path"
     return _fault(

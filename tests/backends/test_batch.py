@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -222,9 +223,12 @@ def test_the_limits_of_a_container_are_not_those_of_the_host() -> None:
 
 
 def test_more_than_one_machine_is_refused() -> None:
-    with pytest.raises(UnsupportedError, match="2 instances") as error:
-        local_backend().check(CommandJob("true", CURRENT, resources=Resources(instance_count=2)))
-    assert error.value.hint == "run it on one with: --set resources.instance_count=1"
+    two = CommandJob("true", CURRENT, resources=Resources(instance_count=2))
+    with pytest.raises(UnsupportedError, match="2 instances; compute 'local' is one machine") as error:
+        local_backend().check(two)
+    assert error.value.hint == "run it on one with: --set resources.instance_count=1 (run configuration: nodeCount 1)"
+    with pytest.raises(UnsupportedError, match="compute 'cpu' is one machine"):
+        local_backend().check(replace(two, compute="cpu"))
 
 
 @pytest.mark.parametrize(

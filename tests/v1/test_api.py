@@ -376,6 +376,8 @@ def test_mistakes_are_told(folder: Path) -> None:
         load_job(folder / "none.yml")
     with pytest.raises(MlcliError, match="is no distributed backend"):
         job(Estimator(folder / "project", entry_script="train.py", distributed_backend="smoke"))
+    with pytest.raises(MlcliError, match="2 processes on a node need somebody who starts them"):
+        job(Estimator(folder / "project", entry_script="train.py", process_count_per_node=2))
     with pytest.raises(AttributeError, match="node_cout"):
         RunConfiguration().node_cout = 2  # type: ignore[attr-defined]
     with pytest.raises(ImportError, match=r"mlcli has no HyperDriveConfig: .*sweep"):

@@ -27,6 +27,7 @@ def test_scaffold_edit_register_download(mlcli: Mlcli) -> None:
     there = mlcli("environment", "download", "-n", "train", "-d", "again")
     assert there.code == 1
     assert "there already" in there.stderr
+    assert "replace them: --overwrite" in there.stderr
     ok(mlcli("environment", "download", "-n", "train", "-d", "again", "--overwrite"))
 
 

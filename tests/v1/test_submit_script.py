@@ -72,6 +72,10 @@ def test_a_source_directory_and_another_folder(mlcli: Mlcli, project: Path, tmp_
     ):
         ran = mlcli("run", "submit-script", *arguments, "-c", "mine", cwd=tmp_path)
         assert "got ['--rate', '0.1']" in ran.stdout, ran.stderr
+    around = ("--path", "../iris", "--source-directory", "../iris/src", "--dry-run")
+    assert mlcli("run", "submit-script", *around, "-c", "mine", cwd=project).code == 0
+    outside = mlcli("run", "submit-script", "-c", "mine", "--source-directory", "src", "../other.py", cwd=project)
+    assert "the script '../other.py' is outside the source directory" in outside.stderr
     lost = mlcli("run", "submit-script", "-c", "mine", "train.py", cwd=project)
     assert lost.code == 3
     assert "there is no script 'train.py' in the source directory" in lost.stderr
@@ -183,6 +187,8 @@ def test_names_that_are_not_there(mlcli: Mlcli, project: Path) -> None:
     )
     assert "which run? give --run RUN" in mlcli("run", "show").stderr
     assert mlcli("run", "show", "-t", "nowhere.json").code == 3
+    (project / "far.json").write_text('{"runId": "x", "workspace": "research"}')
+    assert "add: --workspace-name research" in mlcli("run", "show", "-t", "far.json", cwd=project).stderr
     (project / "other.json").write_text("[]")
     assert "names no run" in mlcli("run", "show", "-t", "other.json", cwd=project).stderr
 
