@@ -74,6 +74,8 @@ def form_of(to: Path) -> str:
         raise UsageError(
             f"--to: {to.name!r} is no file of a kind that can be drawn", hint="end it in .png, .svg, .pdf or .html"
         )
+    if not to.absolute().parent.is_dir():
+        raise UsageError(f"--to: there is no folder {to.absolute().parent}", hint="make it first")
     return form
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -61,7 +62,8 @@ def trials(
 
     rows = sorted(found.rows, key=place) if sort == "metric" else found.rows
     records = [row.as_record(best) for row in rows]
-    session.console.emit(records, view=sweep_views.trials, columns=sweep_views.row, logged_names=True)
+    columns = partial(sweep_views.row, names=sweep_views.names(records))
+    session.console.emit(records, view=sweep_views.trials, columns=columns, logged_names=True)
 
 
 @NOUN.command(

@@ -66,6 +66,10 @@ def plot(session: Session, name: str, kind: str, to: Path | None) -> None:
         session.console.notice(f"written: {to}")
 
 
+def _trials(seen: Seen) -> str:
+    return "1 trial" if len(seen.trials) == 1 else f"{len(seen.trials)} trials"
+
+
 def look(report: Report) -> Seen:
     """What there is to be drawn. Raises MlcliError where there is nothing."""
     study, objective = sweep_study.study(report), report.search.objective
@@ -116,7 +120,7 @@ def _history(seen: Seen) -> str:
     at = numbers[best.index(best[-1])]
     legend = [
         f"{canvas.mark('──', _GOOD)} best so far, at last {best[-1]:.6g} (trial {at})",
-        f"{canvas.mark('•', _OTHER)} {len(seen.trials)} trials",
+        f"{canvas.mark('•', _OTHER)} {_trials(seen)}",
     ]
     if seen.stopped:
         legend.append(f"{canvas.mark('x', _STOPPED)} {len(seen.stopped)} stopped early")
@@ -187,7 +191,7 @@ def _parallel(seen: Seen) -> str:
         )
     legend = [
         f"{canvas.mark('──', _GOOD)} the best {good}",
-        f"{canvas.mark('──', _OTHER)} {len(ordered) - good} more of {len(seen.trials)} trials",
+        f"{canvas.mark('──', _OTHER)} {len(ordered) - good} more of {_trials(seen)}",
         *lines,
     ]
     return canvas.drawn("the metric (0) and the values of each trial", legend)
@@ -308,7 +312,9 @@ def _place(trial: FrozenTrial, name: str, one: BaseDistribution) -> float:
 def _importances(seen: Seen) -> Mapping[str, float]:
     """Shares of 1 by name, the greatest first. Raises MlcliError where there are too few trials to tell."""
     if len(seen.trials) < _FEW:
-        raise MlcliError(f"{len(seen.trials)} trials are too few to tell what counts: {_FEW} must have completed")
+        raise MlcliError(
+            f"too few trials to tell what counts: {_FEW} must have completed with a metric, not {len(seen.trials)}"
+        )
     with sweep_study.quietly() as optuna:
         found: Mapping[str, float] = optuna.importance.get_param_importances(seen.study, evaluator=_evaluator())
     return found

@@ -15,6 +15,7 @@ from mlcli.domain.state import State
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from mlcli.domain.sweep import Search
     from mlcli.operations.sweep_report import Report
 
 Record = Mapping[str, Any]
@@ -61,16 +62,25 @@ def line(record: Record, report: Report) -> str:
     return printable(f"trial {record['trial']}  {record['status']}  {told}  {values}{best}{why}")
 
 
-def row(record: Record) -> dict[str, Any]:
-    """The columns of ``sweep trials -o table`` and ``-o csv``."""
-    return {
+def names(records: Sequence[Record]) -> list[str]:
+    """The parameters that the trials have, some perhaps only a few of them."""
+    return list(dict.fromkeys(name for record in records for name in record["values"]))
+
+
+def row(record: Record, names: Sequence[str] | None = None) -> dict[str, Any]:
+    """The columns of ``sweep trials -o table`` and ``-o csv``. ``names``: the parameters that have one; None: the trial's own."""
+    values = record["values"]
+    first = {
         "Trial": record["trial"],
         "Name": record["name"],
         "Status": record["status"],
         "Metric": record["metric"],
-        **record["values"],
-        "Took": record["duration_s"],
     }
+    last = {"Took": record["duration_s"], "Note": record["status_message"] or None}
+    taken = {*first, *last}
+    shown = values if names is None else names
+    own = {f"search_space.{name}" if name in taken else name: values.get(name) for name in shown}
+    return {**first, **own, **last}
 
 
 def trials(records: Sequence[Record]) -> RenderableType:
@@ -79,18 +89,28 @@ def trials(records: Sequence[Record]) -> RenderableType:
 
     if not records:
         return text("no trials yet", "dim")
-    names = list(dict.fromkeys(name for record in records for name in record["values"]))
+    parameters = names(records)
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("Trial", "Status", *names, "Metric", "Took"):
-        table.add_column(heading, no_wrap=True)
+    noted = ["Note"] if any(record["status_message"] for record in records) else []
+    for heading in ("Trial", "Status", *parameters, "Metric", "Took", *noted):
+        gives_way = heading in parameters or heading == "Note"  # where there is little room
+        table.add_column(heading, no_wrap=not gives_way, overflow="fold", style="dim" if heading == "Note" else "")
     for record in records:
-        values = [figure(record["values"][name]) if name in record["values"] else "" for name in names]
+        values = [_cell(figure(record["values"][name]) if name in record["values"] else "") for name in parameters]
         metric = "" if record["metric"] is None else figure(record["metric"])
         mark = " *" if record["best"] else ""
         took = "" if record["duration_s"] is None else span(record["duration_s"])
         state = status(record).append(" (reused)" if record["reused"] else "")
-        table.add_row(str(record["trial"]), state, *map(text, values), text(metric + mark), took)
+        notes = [_cell(record["status_message"]) for _ in noted]
+        table.add_row(str(record["trial"]), state, *values, text(metric + mark), took, *notes)
     return table
+
+
+def _cell(value: str) -> RenderableType:
+    """A text on one line, cut short where there is little room."""
+    cell = text(value)
+    cell.no_wrap, cell.overflow = True, "ellipsis"
+    return cell
 
 
 class Live:
@@ -129,7 +149,7 @@ def table(report: Report, now: float) -> RenderableType:
 
 def progress(report: Report, now: float) -> str:
     """``12 of 20 trials have ended; about 3m left``."""
-    total = report.search.limits.max_total_trials
+    total = _to_come(report.search)
     said = f"{report.ended} of {total} trials have ended"
     if report.run.state is State.PAUSED:
         return f"{said}; paused until: mlcli job resume -n {report.run.name}"
@@ -138,6 +158,14 @@ def progress(report: Report, now: float) -> str:
         return said
     left = (now - started) / report.ended * (total - report.ended)
     return f"{said}; about {span(max(0.0, min(left, started + report.search.limits.timeout_s - now)))} left"
+
+
+def _to_come(search: Search) -> int:
+    """How many trials there are to be at most: a grid may have fewer than its limit."""
+    from mlcli.sampling.grid import size
+
+    most = search.limits.max_total_trials
+    return min(most, size(search.space)) if search.sampling.algorithm == "grid" else most
 
 
 def one(record: Record) -> RenderableType:

@@ -175,6 +175,8 @@ def _problems(computes: Sequence[Compute], patience_s: float = _PATIENCE_S) -> d
 
 
 def _record(services: Services, compute: Compute, live: Sequence[Run], problem: str | None) -> dict[str, Any]:
+    # a sweep that runs is nowhere: its trials are
+    live = [run for run in live if run.job_type != observe.SWEEP or run.state in _PREPARING]
     waiting = [run for run in live if observe.is_waiting(services, run)]
     preparing = [run for run in live if run.state in _PREPARING]
     busy = len(live) - len(waiting) - len(preparing)

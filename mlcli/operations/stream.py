@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
-from mlcli.domain.errors import MlcliError, TransportError
+from mlcli.domain.errors import MlcliError, NotFoundError, TransportError
 from mlcli.domain.run import Run
 from mlcli.domain.state import State
 from mlcli.operations import layout, observe
@@ -117,14 +118,29 @@ class _Follower:
 
 
 def failure(services: Services, run: Run, lines: int = 20) -> MlcliError:
-    """Why the run did not complete, with the last lines of the log that tells."""
-    tail = _tail_of_log(services, run, lines)
+    """Why the run did not complete, with the last lines of the log that tells: of a sweep, that of its last failed trial."""
+    telling = _last_failed(services, run) if run.job_type == observe.SWEEP else run
+    tail = _tail_of_log(services, telling or run, lines)
     what = f"job {run.name} {_ENDING.get(run.state, 'ended')}"
+    log = f"whole log: mlcli job stream -n {telling.name}" if telling else f"trials: mlcli sweep trials -n {run.name}"
     return MlcliError(
         f"{what}: {run.message}" if run.message else what,
         details=tuple(tail),
-        hint=f"whole log: mlcli job stream -n {run.name}   record: mlcli job show -n {run.name}",
+        hint=f"{log}   record: mlcli job show -n {run.name}",
     )
+
+
+def _last_failed(services: Services, sweep: Run) -> Run | None:
+    """The trial that failed last, where the sweep failed for its trials."""
+    from mlcli.operations.trials import load_attempts
+
+    if sweep.state is not State.FAILED:
+        return None
+    failed = [one for one in load_attempts(services.runs, sweep.name) if one.trial.state is State.FAILED]
+    for one in sorted(failed, key=lambda one: one.ended_at or 0.0, reverse=True):
+        with suppress(NotFoundError):  # it may have been deleted
+            return services.runs.get(one.run)
+    return None
 
 
 _ENDING = {State.FAILED: "failed", State.CANCELED: "was cancelled", State.NOT_RESPONDING: "does not respond"}

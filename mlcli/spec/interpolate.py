@@ -103,7 +103,7 @@ def interpolate(
     is left out of ``values``. ``place``: where the command stands, for errors. Raises MlcliError for a reference without
     a value, and for a value that no quoting can keep whole where it stands; the error never shows the value.
     """
-    text = _without_absent_fragments(command, values)
+    text = without_absent_fragments(command, values, _MAY_LACK)
     found = [
         reference
         for reference in references(text, generation)
@@ -149,9 +149,13 @@ def _split(key: str) -> tuple[str, str]:
     return kind, name
 
 
-def _without_absent_fragments(command: str, values: Mapping[str, str]) -> str:
+def without_absent_fragments(command: str, values: Container[str], kinds: Container[str]) -> str:
+    """The command without the optional fragments that refer to something of these ``kinds`` that is not among ``values``
+    (keys), and with the others' brackets taken off; fragments that refer to nothing of these kinds stay as they are.
+    """
+
     def resolved(match: re.Match[str]) -> str:
-        named = [found for found in references(match["inside"]) if found.form == "dollar" and found.kind in _MAY_LACK]
+        named = [found for found in references(match["inside"]) if found.form == "dollar" and found.kind in kinds]
         if not named:
             return match[0]  # bash's old arithmetic, or a pattern: not ours
         return match["inside"] if all(found.key in values for found in named) else ""

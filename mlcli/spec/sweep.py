@@ -26,7 +26,7 @@ from mlcli.domain.sweep import (
     SweepLimits,
 )
 from mlcli.spec.command_checks import integer, mapping, number
-from mlcli.spec.interpolate import literal_text, references
+from mlcli.spec.interpolate import literal_text, references, without_absent_fragments
 from mlcli.spec.search_space import distribution, log_base
 
 if TYPE_CHECKING:
@@ -120,7 +120,9 @@ def texts(values: Values) -> dict[str, str]:
 
 
 def with_values(job: Mapping[str, Any], values: Values) -> dict[str, Any]:
-    """A trial's command job (in today's words) as one that needs no sweep: its values are inputs, to which the command refers."""
+    """A trial's command job (in today's words) as one that needs no sweep: its values are inputs, to which the command refers.
+    What the command does not refer to comes where trials have it, in a variable.
+    """
     given = {name: value for name, value in {**texts(values), **flat(values)}.items() if not isinstance(value, Mapping)}
     inputs = dict(mapping(job.get("inputs")))
     named = {}
@@ -131,12 +133,17 @@ def with_values(job: Mapping[str, Any], values: Values) -> dict[str, Any]:
         named[name] = key
         inputs[key] = value
     command = str(job["command"])
+    known = {found.key for found in references(command) if found.kind != "search_space"}
+    command = without_absent_fragments(command, known | {f"search_space.{name}" for name in given}, {"search_space"})
+    seen = {found.name.split(".")[0] for found in references(command) if found.kind == "search_space"}
+    own = {f"AZUREML_SWEEP_{name}": text for name, text in texts(values).items() if name in values and name not in seen}
     for reference in reversed(references(command)):
         if reference.kind == "search_space" and reference.name in named:
             start, end = reference.span
             command = f"{command[:start]}${{{{inputs.{named[reference.name]}}}}}{command[end:]}"
     kept = {key: value for key, value in job.items() if key != "name"}
-    return {**kept, "command": command, "inputs": inputs}
+    variables = {**own, **mapping(job.get("environment_variables"))}
+    return {**kept, "command": command, "inputs": inputs, **({"environment_variables": variables} if variables else {})}
 
 
 class _Numbers:

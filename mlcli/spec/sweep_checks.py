@@ -86,7 +86,7 @@ def _uses(context: Context, space: Mapping[str, Any], path: Path_, command: str,
     names |= {name for _, kind, name in lookalikes(command, context.generation) if kind in kinds}  # told of already
     for name in space:
         if name not in names:
-            message = f"no trial sees the search parameter '{name}': the command does not refer to it"
+            message = f"the command does not refer to the search parameter '{name}': only AZUREML_SWEEP_{name} tells it"
             hint = f"write ${{{{search_space.{name}}}}} in the command, or take it out"
             severity = Severity.WARNING
             yield context.document.diagnose(

@@ -90,7 +90,7 @@ def test_there_may_be_little_to_draw():
     one = sweep_plots.look(report(1))
     for kind in ("history", "slice", "parallel"):
         assert "loss" in sweep_plots.drawn(one, kind)
-    with pytest.raises(MlcliError, match="1 trials are too few"):
+    with pytest.raises(MlcliError, match="too few trials"):
         sweep_plots.drawn(one, "importance")
     with pytest.raises(MlcliError, match=r"nothing to plot.*2 trials: 2 failed"):
         sweep_plots.look(report(2, reasons={0: Reason.COMMAND_FAILED, 1: Reason.COMMAND_FAILED}))

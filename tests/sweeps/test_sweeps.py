@@ -68,6 +68,26 @@ def test_the_best_trial_as_a_job_of_its_own(sweeps: Sweeps):
     assert (done.code, done.stdout) == (0, "metric: loss=0\nit's $HOME\n")
 
 
+def test_the_best_trials_job_has_what_the_trial_had_and_no_more(sweeps: Sweeps):
+    """A value that its command does not name, an optional fragment of another option, parameters named like a column."""
+    space = {
+        "kind": {"type": "choice", "values": [{"depth": 6}, {"width": {"type": "choice", "values": [4]}}]},
+        "seen": {"type": "choice", "values": [7]},
+        "Name": {"type": "choice", "values": ["n"]},
+    }
+    command = (
+        "echo metric: loss=1; echo $[[--depth ${{search_space.kind.depth}}]] $[[--width ${{search_space.kind.width}}]]"
+    )
+    sweeps.run(sweeps.file(f"{command}; env | grep SWEEP_seen; echo ${{{{search_space.Name}}}}", space))
+    assert sweeps.mlcli("sweep", "best", "-n", "s", "--save-as", "best.yml").json["values"]["kind.depth"] == 6
+    assert "search_space" not in (sweeps.mlcli.cwd / "best.yml").read_text()
+    done = sweeps.mlcli("job", "create", "-f", "best.yml", "--stream", "-o", "none")
+    assert done.stdout.splitlines() == ["metric: loss=1", "--depth 6", "AZUREML_SWEEP_seen=7", "n"], done.stderr
+    table = sweeps.mlcli("sweep", "trials", "-n", "s", "-o", "csv").stdout.splitlines()
+    assert table[0] == "Trial,Name,Status,Metric,kind.depth,seen,search_space.Name,kind.width,Took,Note"
+    assert table[2].startswith("1,s_1,Completed,1.0,,7,n,4,")
+
+
 def test_a_dry_run_shows_space_seed_limits_and_the_first_trial_and_makes_nothing(sweeps: Sweeps):
     space = {"x": {"type": "uniform", "min_value": 0, "max_value": 1}}
     file = sweeps.file("echo ${{search_space.x}} ${{inputs.n}}", space, sampling_algorithm="random", inputs={"n": 3})
@@ -110,6 +130,8 @@ def test_a_sweep_whose_every_trial_fails_gives_up_and_says_why(sweeps: Sweeps):
     assert done.code == 1
     assert "trials failed before any completed" in done.stderr
     assert "exited with code 3" in done.stderr
+    assert "\n  no such data\n" in done.stderr, "the last lines of the trial that failed last"
+    assert "mlcli job stream -n s_" in done.stderr, "and where the whole log of it is"
     assert sweeps.show()["status_reason"] == "trials_failed"
     assert 3 <= len(sweeps.ran()) <= 4
 
