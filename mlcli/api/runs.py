@@ -20,6 +20,10 @@ _POLL_S = 0.1
 _FOLDERS = {"outputs": "wd/outputs", "logs": "wd/logs", "user_logs": "user_logs", "system_logs": "system_logs"}
 
 
+def _notice(line: str) -> None:
+    print(line, file=sys.stderr)  # noqa: T201
+
+
 class Details(dict[str, Any]):
     """What there is to know of a run, under Azure ML's keys: ``runId``, ``target``, ``status``, ``startTimeUtc``, ``endTimeUtc``,
     ``properties``, ``runDefinition``, ``logFiles`` (name -> path or None for one on another machine), ``warnings``, ``error``.
@@ -77,7 +81,8 @@ class Run:
         manage.update(self._services, self.id, lambda run: RunChanges(tags={**run.tags, key: str(value)}))
 
     def wait_for_completion(self, show_output: bool = False, *, raise_on_error: bool = True) -> Details:
-        """Wait until it has ended, and answer :meth:`get_details`. ``show_output``: its log goes to standard output meanwhile.
+        """Wait until it has ended, and answer :meth:`get_details`. ``show_output``: its log goes to standard output meanwhile,
+        of a sweep a line for each trial that has ended.
         Ctrl-C ends the waiting, not the run. Raises MlcliError with the log's last lines when it did not complete, unless
         ``raise_on_error`` is false.
         """
@@ -101,14 +106,29 @@ class Run:
         from mlcli.operations.stream import stream
 
         if self._now().job_type == observe.SWEEP:
-            return self._waited()
+            return self._trials_shown_to_end()
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
         def write(data: bytes) -> None:
             sys.stdout.write(decoder.decode(data))
             sys.stdout.flush()
 
-        return stream(self._services, self.id, write, lambda line: print(line, file=sys.stderr))  # noqa: T201
+        return stream(self._services, self.id, write, _notice)
+
+    def _trials_shown_to_end(self) -> DomainRun:
+        from mlcli.operations import sweep_report
+
+        told: set[int] = set()
+
+        def show(report: sweep_report.Report) -> None:
+            metric = report.search.objective.primary_metric
+            for row in report.rows:
+                if row.state.is_end and row.number not in told:
+                    told.add(row.number)
+                    values = " ".join(f"{name}={value}" for name, value in row.values.items())
+                    print(f"trial {row.number}  {row.state}  {metric}={row.metric}  {values}", flush=True)  # noqa: T201
+
+        return sweep_report.follow(self._services, self.id, show, _notice, news=False)
 
     def get_details(self) -> Details:
         """What there is to know of it."""

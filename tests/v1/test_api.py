@@ -252,6 +252,11 @@ print(run.wait_for_completion(show_output=True).status, run.get_details()['targe
 
 def test_a_job_file_and_what_goes_wrong(mlcli: Mlcli, folder: Path) -> None:
     (folder / "job.yml").write_text("command: exit ${{inputs.code}}\nenvironment: current\ninputs: {code: 0}\n")
+    (folder / "sweep.yml").write_text(
+        "type: sweep\ntrial: {command: 'echo metric: m=${{search_space.x}}', environment: current}\n"
+        "search_space: {x: {type: choice, values: [2]}}\nsampling_algorithm: grid\n"
+        "objective: {goal: maximize, primary_metric: m}\nlimits: {max_total_trials: 1}\n"
+    )
     ok(mlcli("folder", "attach", "-e", "mine"))
     code = """
 from mlcli import Workspace, load_job
@@ -269,11 +274,13 @@ try:
     run.download_file('outputs/nothing')
 except NotFoundError as error:
     print(error.message)
+ws.submit(load_job('sweep.yml')).wait_for_completion(show_output=True)
 """
     done = python(mlcli, code)
     assert done.returncode == 0, done.stderr
     assert "failed" in done.stdout
     assert "has no file 'outputs/nothing'" in done.stdout
+    assert "trial 0  Completed  m=2.0  x=2" in done.stdout
 
 
 def job(config: ScriptRunConfig) -> CommandJob:
