@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from mlcli.cli.command import Noun, Session
-from mlcli.cli.options import METADATA_OUT, flag
+from mlcli.cli.options import METADATA_OUT, flag, folder_here
 from mlcli.cli.render import write_record
 from mlcli.cli.tree import NOUNS
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 NOUN = Noun(NOUNS["folder"])
 
-Place = Annotated[Path, flag("--path", metavar="FOLDER", parse=Path, help="The folder (default: here).")]
+Place = Annotated[Path, flag("--path", metavar="FOLDER", parse=folder_here, help="The folder (default: here).")]
 Metadata = Annotated[Path | None, METADATA_OUT]
 
 

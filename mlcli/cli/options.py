@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -105,8 +106,15 @@ OldRunName = Annotated[str, _RUN]
 OldRunNameOrFile = Annotated[str | None, replace(_RUN, required=False)]
 OldRunNames = Annotated[list[str], _RUNS]
 OldRunNamesOrNone = Annotated[list[str], replace(_RUNS, required=False)]
+
+
+def folder_here(text: str) -> Path:
+    """The absolute folder, without ``..``: what is above it, and its name, are looked at. Pure, but for where we are."""
+    return Path(os.path.normpath(Path(text).absolute()))
+
+
 ATTACHED_FOLDER = flag(
-    "--path", metavar="FOLDER", parse=Path, help="A folder in or below an attached one (default: here)."
+    "--path", metavar="FOLDER", parse=folder_here, help="A folder in or below an attached one (default: here)."
 )
 METADATA_OUT = flag(
     "--output-metadata-file", "-t", metavar="FILE", parse=Path, help="Write the answer as JSON to this file too."

@@ -154,7 +154,7 @@ def _folders(session: Session, wish: Wish) -> list[Path]:
 
 
 def _folder(session: Session) -> Path:
-    folder = Path(os.path.normpath((session.folder or Path()).absolute()))
+    folder = session.folder or Path.cwd()
     if not folder.is_dir():
         raise NotFoundError(f"--path: there is no folder {folder}")
     return folder

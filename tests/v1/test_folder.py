@@ -25,7 +25,8 @@ def folder(tmp_path: Path) -> Path:
 
 def test_attach_writes_what_a_v1_folder_has(mlcli: Mlcli, folder: Path) -> None:
     ok(mlcli("compute", "create", "-n", "cpu-cluster", "--type", "amlcompute", "--max-instances", "2"))
-    done = ok(mlcli("folder", "attach", cwd=folder))
+    (folder / "src").mkdir()
+    done = ok(mlcli("folder", "attach", "--path", "..", cwd=folder / "src"))
     assert (done["workspace"], done["experiment_name"]) == ("default", "iris")
     names = {"config.json", "conda_dependencies.yml", "local", "docker", "cpu-cluster"}
     assert {entry.name for entry in (folder / ".azureml").iterdir()} == names
