@@ -5,11 +5,11 @@ for the files that it names, which are read in.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from mlcli.domain.errors import InvalidSpecError, UnsupportedError, UsageError
+from mlcli.domain.errors import Diagnostic, InvalidSpecError, UnsupportedError, UsageError
 from mlcli.domain.job import BuildContext, EnvironmentSpec, RegistryLogin
 
 if TYPE_CHECKING:
@@ -71,6 +71,9 @@ def read_environment(
         document = apply(document, overrides)
     runconfig = of_runconfig(document.tree)
     if runconfig is not None:
+        strange = tuple(_unknown_keys(document)) if "environment" not in document.tree else ()
+        if strange:
+            raise InvalidSpecError(strange)
         document, base = document.with_tree(dict(runconfig.environment), document.marks), project_folder(base)
     _check_is_environment(document, file)
     given = dict(flags or {})
@@ -98,6 +101,22 @@ def read_environment(
         tags={str(key): str(value) for key, value in _mapping(normal.get("tags")).items()},
         left_out=_left_out(runconfig.resources) if runconfig else None,
     )
+
+
+def _unknown_keys(document: Document) -> Iterator[Diagnostic]:
+    """Keys that an environment which v1 saved by itself cannot have; what they say would be lost."""
+    from mlcli.spec.schemas import resolved_schema
+    from mlcli.spec.validate import did_you_mean
+
+    known = resolved_schema("v1/runConfiguration")["properties"]["environment"]["properties"]
+    for path in ((), ("python",), ("docker",)):
+        tree, keys = (
+            (_mapping(document.tree.get(path[0])), known[path[0]]["properties"]) if path else (document.tree, known)
+        )
+        for key in tree:
+            if key not in keys:
+                hint = did_you_mean(str(key), keys, label="keys allowed here")
+                yield document.diagnose((*path, key), "unknown-key", f"unknown key '{key}'", hint=hint, key=True)
 
 
 def checked_name(name: str, what: str = "name") -> str:

@@ -43,6 +43,9 @@ def test_an_image_goes_there_and_back(mlcli: Mlcli) -> None:
 def test_what_is_wrong(mlcli: Mlcli) -> None:
     assert "give --directory FOLDER" in mlcli("environment", "register").stderr
     assert mlcli("environment", "register", "-d", "nowhere").code == 3
+    (mlcli.cwd / "odd").mkdir()
+    (mlcli.cwd / "odd" / "azureml_environment.json").write_text('{"name": "odd", "python": {"interpreterpath": "x"}}')
+    assert "did you mean 'interpreterPath'?" in mlcli("environment", "register", "-d", "odd").stderr
     (mlcli.cwd / "build").mkdir()
     (mlcli.cwd / "build" / "Dockerfile").write_text("FROM python\n")
     ok(mlcli("environment", "create", "-n", "built", "-b", "build"))
