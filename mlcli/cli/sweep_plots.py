@@ -78,6 +78,10 @@ def look(report: Report) -> Seen:
     if not trials:
         why = unseen(report.attempts, objective) or tally(report.attempts)
         raise MlcliError(f"there is nothing to plot: no trial has completed with a metric ({why})")
+    most = max(abs(_value(trial)) for trial in trials)
+    if not math.isfinite(2 * most):
+        hint = f"mlcli sweep trials -n {report.run.name} --sort metric"
+        raise MlcliError(f"the metrics reach {most:g}, too far to be drawn", hint=hint)
     distributions = {name: one for trial in trials for name, one in trial.distributions.items()}
     shared = {name: one for name, one in distributions.items() if all(name in trial.params for trial in trials)}
     return Seen(

@@ -53,8 +53,13 @@ def download(
     from mlcli.operations.sweep_report import best_trial
 
     if not everything:
-        best = services.runs.get(best_trial(services, run).run)
-        return _fetch(services, best, target / name, parts, progress)
+        best = best_trial(services, run).run
+        try:
+            found = services.runs.get(best)
+        except NotFoundError as error:
+            message = f"the best trial of sweep {name} was {best}, which is deleted"
+            raise NotFoundError(message, hint=f"mlcli job download -n {name} --all fetches the others") from error
+        return _fetch(services, found, target / name, parts, progress)
     trials = [*_reused(services, name), *services.runs.list(RunFilter(parent=name, include_archived=True))]
     return [
         path

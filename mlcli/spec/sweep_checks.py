@@ -152,7 +152,8 @@ def _ranges(context: Context, values: Mapping[str, Any], path: Path_) -> Finding
 
 def _sampling(context: Context, sampling: Mapping[str, Any], path: Path_) -> Findings:
     name, rule = str(sampling.get("type")).lower(), str(sampling.get("rule", "")).lower()
-    if rule and rule not in _RULES.get(name, ()) and name in {"grid", *_RULES}:
+    is_rule = any(rule in rules for rules in _RULES.values())  # what is none the schema has told of
+    if is_rule and rule not in _RULES.get(name, ()) and name in {"grid", *_RULES}:
         allowed = _RULES.get(name)
         hint = f"allowed: {', '.join(allowed)}" if allowed else "take the rule out"
         message = f"'{rule}' is not a rule of '{name}'"

@@ -8,6 +8,7 @@ import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -94,6 +95,10 @@ def test_there_may_be_little_to_draw():
         sweep_plots.drawn(one, "importance")
     with pytest.raises(MlcliError, match=r"nothing to plot.*2 trials: 2 failed"):
         sweep_plots.look(report(2, reasons={0: Reason.COMMAND_FAILED, 1: Reason.COMMAND_FAILED}))
+    far = one.study.get_trials()[0]
+    attempt = Attempt(Trial(0, dict(far.params), (-1.7e308,), State.COMPLETED), "s_0", reason=Reason.COMPLETED)
+    with pytest.raises(MlcliError, match=r"reach 1.7e\+308, too far to be drawn"):
+        sweep_plots.look(replace(report(1), attempts=(attempt,)))
     with pytest.raises(UnsupportedError, match="plotting needs the package 'not_there'") as refused, needed():
         import not_there  # type: ignore[import-not-found]  # noqa: F401
     assert refused.value.hint == "pip install 'mlcli[plot]'"

@@ -86,6 +86,8 @@ def test_the_best_trials_job_has_what_the_trial_had_and_no_more(sweeps: Sweeps):
     table = sweeps.mlcli("sweep", "trials", "-n", "s", "-o", "csv").stdout.splitlines()
     assert table[0] == "Trial,Name,Status,Metric,kind.depth,seen,search_space.Name,kind.width,Took,Note"
     assert table[2].startswith("1,s_1,Completed,1.0,,7,n,4,")
+    sweeps.mlcli("job", "delete", "-n", "s_0", "-y")
+    assert "the best trial of sweep s was s_0, which is deleted" in sweeps.mlcli("job", "download", "-n", "s").stderr
 
 
 def test_a_dry_run_shows_space_seed_limits_and_the_first_trial_and_makes_nothing(sweeps: Sweeps):
