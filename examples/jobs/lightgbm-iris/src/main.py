@@ -23,7 +23,6 @@ except OSError as missing:  # the wheel brings everything but the compiler's Ope
     )
 
 TEST_SHARE = 0.2
-Flowers = tuple[np.ndarray, np.ndarray]  # measures, one row a flower; numbers of their species
 
 
 def main() -> None:
@@ -71,10 +70,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--metric", default="multi_logloss", help="reported on both sets after each round")
     parser.add_argument("--seed", type=int, default=42)
     parser.add_argument(
-        "--autolog",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="let MLflow log, where it is installed; without it the metrics are printed, and seconds are saved",
+        "--no-autolog",
+        dest="autolog",
+        action="store_false",
+        help="print the metrics also where MLflow is installed, which saves seconds",
     )
     parser.add_argument("--verbose", type=int, default=-1, help="LightGBM's own messages: -1 none, 0 warnings, 1 all")
     return parser.parse_args()
@@ -102,8 +101,13 @@ def split(labels: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return np.setdiff1d(np.arange(len(labels)), test), test
 
 
-def fit(args: argparse.Namespace, train: Flowers, test: Flowers, callbacks: list[Callable]) -> tuple[lgb.Booster, dict]:
-    """The trained model, and each metric on both sets after each round."""
+def fit(
+    args: argparse.Namespace,
+    train: tuple[np.ndarray, np.ndarray],
+    test: tuple[np.ndarray, np.ndarray],
+    callbacks: list[Callable],
+) -> tuple[lgb.Booster, dict]:
+    """The trained model, and each metric on both sets after each round. A set: measures and numbers of the species."""
     parameters = {
         "objective": "multiclass",
         "num_class": len(np.unique(train[1])),
