@@ -73,8 +73,8 @@ def make(tmp_path, engine) -> Iterator[Callable[..., DockerfileBuilder]]:
         for built in one.listing():
             one.remove(built.fingerprint)
     assert [listed for one in made for listed in one.listing()] == []
-    stages = engine.client().images.list(filters={"dangling": True, "label": "mlcli.stage"})
-    assert [image for image in stages if image.labels.get("mlcli.stage") in {key[:24] for key in _keys(tmp_path)}] == []
+    stages = engine.client().api.images(filters={"dangling": True, "label": "mlcli.stage"})
+    assert [one for one in stages if one["Labels"]["mlcli.stage"] in {key[:24] for key in _keys(tmp_path)}] == []
 
 
 def _keys(folder: Path) -> set[str]:

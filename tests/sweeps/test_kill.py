@@ -67,9 +67,9 @@ def check(sweeps: Sweeps, workspace: Workspace, count: int) -> None:
 @pytest.mark.parametrize("algorithm", ["random", "grid"])
 def test_a_sweep_whose_supervisor_is_killed_a_few_times(sweeps: Sweeps, workspace: Workspace, algorithm: str):
     space = UNIFORM if algorithm == "random" else None
-    command = "echo metric: loss=${{search_space.x}}; sleep 0.05"
+    command = "echo metric: loss=${{search_space.x}}; sleep 0.3"
     sweeps.begin(sweeps.file(command, space, sampling_algorithm={"type": algorithm, "seed": 3}))
-    assert killed_often(sweeps, workspace, 3, 1.0, seed=5) >= 1
+    assert killed_often(sweeps, workspace, 3, 0.4, seed=5) >= 1
     check(sweeps, workspace, 10)
 
 
