@@ -293,8 +293,8 @@ def test_a_file_that_cannot_be_drawn(mlcli):
     logged(mlcli, "calm", *curve("loss", [3.0, 1.0]))
     assert mlcli("run", "plot", "calm", "--to", "curves.gif").code == 2
     refused = mlcli("run", "plot", "calm", "--to", "nowhere/curves.png")
-    assert refused.code == 1
-    assert "No such file or directory" in refused.stderr
+    assert refused.code == 2
+    assert "there is no folder" in refused.stderr
     without = mlcli("run", "plot", "calm", env={"PYTHONPATH": str(_hidden(mlcli.cwd, "plotille"))})
     assert without.code == 1
     assert "pip install 'mlcli[plot]'" in without.stderr
