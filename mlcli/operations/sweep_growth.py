@@ -14,7 +14,9 @@ from mlcli.domain.run import Event, Run
 from mlcli.domain.state import Reason, State
 from mlcli.domain.sweep import Search
 from mlcli.domain.trials import Attempt, Situation, tally
+from mlcli.json_files import stamp
 from mlcli.operations import layout, observe
+from mlcli.operations.locking import locked
 from mlcli.operations.sweep_submit import sampler_of
 from mlcli.operations.trials import SweepRecord, load_attempts, load_record
 from mlcli.ports.sampling import EXHAUSTED
@@ -41,19 +43,12 @@ class Changes:
 
     def __init__(self, file: Path) -> None:
         self._file = file
-        self._seen = self._look()
+        self._seen = stamp(file)
 
     def any(self) -> bool:
         """One look at the file's entry; it is not read."""
-        before, self._seen = self._seen, self._look()
+        before, self._seen = self._seen, stamp(self._file)
         return before != self._seen
-
-    def _look(self) -> tuple[int, int] | None:
-        try:
-            found = self._file.stat()
-        except OSError:
-            return None
-        return found.st_ino, found.st_mtime_ns
 
 
 def pause(services: Services, name: str) -> Run:
@@ -111,11 +106,8 @@ def _sweep(services: Services, name: str, what: str) -> Run:
 @contextmanager
 def alone(services: Services, name: str) -> Iterator[None]:
     """Of two who change a sweep at once, or end it, the second one sees what the first has made of it. Raises StoreError."""
-    import fcntl
-
     try:
-        with (services.runs.folder(name) / _LOCK).open("a") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        with locked(services.runs.folder(name) / _LOCK):
             yield
     except OSError as refused:
         raise StoreError(f"sweep {name} cannot be changed: {refused.strerror or refused}") from refused

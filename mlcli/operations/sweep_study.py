@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import sqlite3
 import warnings
 from collections.abc import Iterator, Sequence
@@ -17,6 +15,7 @@ from mlcli import registry
 from mlcli.domain.errors import MlcliError, StoreError, UsageError
 from mlcli.domain.run import Run
 from mlcli.operations import sweep_report
+from mlcli.operations.locking import locked
 from mlcli.operations.sweep_report import Report
 from mlcli.ports.services import Services
 
@@ -61,7 +60,7 @@ def export(services: Services, run: Run, path: Path) -> Exported:
     kind = _kind(path)
     found = sweep_report.report(services, run)
     trials = _trials(found)
-    with _alone(services.runs.folder(run.name)), _told(path), quietly(), _opened(path, kind) as storage:
+    with locked(services.runs.folder(run.name) / ".export"), _told(path), quietly(), _opened(path, kind) as storage:
         at = _study_id(storage, found, path)
         stored = storage.get_all_trials(at)
         if not _is_beginning(stored, trials):
@@ -100,17 +99,6 @@ def _kind(path: Path) -> str:
         f"{path.name!r} does not tell which of Optuna's storages it is to be",
         hint="end it in .db for SQLite, or in .log for Optuna's journal",
     )
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """One export of a sweep at a time; the lock goes with the process."""
-    lock = os.open(folder / ".export", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(lock)
 
 
 @contextmanager
