@@ -15,8 +15,8 @@ from mlcli.domain.run import Run, RunFilter
 from mlcli.operations import observe, queueing
 from mlcli.operations.cancel import cancel
 from mlcli.operations.carry import load_allocation
+from mlcli.operations.compute_removal import let_go_of_left
 from mlcli.operations.machine import enforced, this_machine
-from mlcli.operations.made_for import let_go_of_left
 from mlcli.operations.times import iso_time
 from mlcli.ports.services import Services
 from mlcli.spec.computes import BUILT_IN, WrittenCompute

@@ -1,4 +1,4 @@
-"""A compute that is made for one run: made when it is submitted, removed when it has ended (:mod:`made_for`)."""
+"""A compute that is made for one run: made when it is submitted, removed when it has ended (:mod:`compute_removal`)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dataclasses import replace
 from mlcli.domain.errors import MlcliError, NotFoundError
 from mlcli.domain.job import CommandJob
 from mlcli.operations import computes, names
-from mlcli.operations.made_for import TAG
+from mlcli.operations.compute_removal import TAG
 from mlcli.ports.services import Services
 from mlcli.spec.computes import read_compute
 from mlcli.spec.runconfig import MadeCompute

@@ -144,7 +144,7 @@ def _observe(services: Services, live: Iterable[Run], orphans: frozenset[str], *
                 _end(backend, handle(services, run))
     ended = [run for run in changed if run.state.is_end]
     if ended:
-        from mlcli.operations.made_for import let_go
+        from mlcli.operations.compute_removal import let_go
         from mlcli.operations.shelf import put_ended
 
         if shelved:
